@@ -1,0 +1,38 @@
+// Package envelope calls AWS KMS so that only an attested Nitro Enclave can
+// read the answer.
+//
+// # Inside the enclave
+//
+// A Recipient holds an RSA key that never leaves the enclave, and an
+// attestation document that carries its public half. A Client sends the
+// document along with each Decrypt or GenerateDataKey; KMS compares its PCRs
+// with the key policy (condition keys kms:RecipientAttestation:PCR0 and so on)
+// and answers a CMS EnvelopedData that only that key opens, in place of the
+// plaintext:
+//
+//	recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: nsm})
+//	client, err := envelope.NewClient(envelope.Options{KMS: kms.New(…), KeyID: arn, Recipient: recipient})
+//	plaintext, err := client.Decrypt(ctx, ciphertext, envelope.EncryptionContext{"direction": "request"})
+//
+// The KMS API is the stock aws-sdk-go-v2 client. A Client is cheap: make one a
+// request where each request brings its own credentials, and share the
+// Recipient.
+//
+// # Outside
+//
+// The same Client without a Recipient encrypts for the enclave, and opens what
+// the key policy lets it open, with DecryptUnattested.
+//
+// # What it does not protect from
+//
+// CMS EnvelopedData is encrypted, not authenticated: whoever can answer in
+// place of KMS can make the enclave decrypt whatever they like. End TLS to KMS
+// inside the enclave, never at the parent. Who may encrypt under the key may
+// write messages to the enclave: the encryption context, which is mandatory
+// here, says which kind of message a ciphertext is, and a key policy can tell
+// them apart by it (kms:EncryptionContext:NAME).
+//
+// KMS checks only what the key policy asks for. A policy that allows
+// kms:Decrypt without a kms:RecipientAttestation condition lets its holder
+// decrypt without any enclave.
+package envelope
