@@ -5,7 +5,7 @@ import "errors"
 // Limits on what the BER reader takes.
 const (
 	maxCMS      = 4 << 20 // bytes
-	maxBERDepth = 12      // the deepest valid message has 8 levels
+	maxBERDepth = 12      // the deepest element that KMS sends is at level 10
 	maxSegments = 1 << 16 // parts of a constructed OCTET STRING
 )
 
