@@ -179,6 +179,9 @@ func (m *Model) Tokenize(ctx context.Context, text string) ([]inference.Token, e
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
+	if err := checkRuns(text); err != nil {
+		return nil, err
+	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.closed {

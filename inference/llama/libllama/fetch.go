@@ -52,7 +52,7 @@ func Fetch(ctx context.Context) (string, error) {
 	}
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		return "", fmt.Errorf("llama: npm is needed to fetch libllama: install Node.js (Debian and Ubuntu: apt install npm; macOS: brew install node), or install llama.cpp %s or later and set %s to the folder of its library", "0.4.0", DirEnv)
+		return "", fmt.Errorf("llama: npm is needed to fetch libllama: install Node.js (Debian and Ubuntu: apt install npm; macOS: brew install node), or install llama.cpp 0.4 to 0.9 and set %s to the folder of its library", DirEnv)
 	}
 	dir, err := CacheDir()
 	if err != nil {
@@ -76,7 +76,10 @@ func Fetch(ctx context.Context) (string, error) {
 	if err != nil || len(archives) != 1 {
 		return "", fmt.Errorf("llama: npm pack left %d archives, not one", len(archives))
 	}
-	return dir, Install(archives[0], pkg.Integrity, dir)
+	if err := Install(archives[0], pkg.Integrity, dir); err != nil {
+		return "", err
+	}
+	return dir, nil
 }
 
 // Install checks an archive's SHA-512 (base64) and unpacks the shared

@@ -22,3 +22,6 @@ func probeDefaults(fn uintptr) *probe {
 	runtime.KeepAlive(p)
 	return p
 }
+
+// seesExtent says that probeDefaults notices a structure's size.
+const seesExtent = true

@@ -31,3 +31,6 @@ func probeDefaults(fn uintptr) *probe {
 	}
 	return p
 }
+
+// seesExtent says that probeDefaults notices a structure's size.
+const seesExtent = false
