@@ -246,6 +246,7 @@ func (s *scheduler) end(q *sequence, err error) {
 	if err != nil {
 		q.job.out.fail(err)
 	}
+	// Removing all of a sequence cannot fail, says llama.h; parts can.
 	s.lib.MemorySeqRm(s.memory, q.id, -1, -1)
 	s.lib.SamplerFree(q.sampler)
 	q.text.clear()
