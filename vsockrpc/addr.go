@@ -1,0 +1,200 @@
+package vsockrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/mdlayher/vsock"
+)
+
+// Context ids of vsock(7).
+const (
+	// AnyCID listens on every context id of the machine.
+	AnyCID = math.MaxUint32
+	// HostCID is the hypervisor. A Nitro Enclave's parent is not it, but
+	// ParentCID.
+	HostCID = 2
+	// ParentCID is the parent instance of a Nitro Enclave.
+	ParentCID = 3
+)
+
+// Addr is the address of a server:
+//
+//	vsock://CID:PORT     CID is a number, or "any" to listen on all
+//	unix:///PATH         an absolute path
+//	tcp://IP:PORT        a loopback address only, since nothing is encrypted
+type Addr struct {
+	// Scheme is "vsock", "unix" or "tcp".
+	Scheme string
+	// Path of a unix socket, or host:port of TCP.
+	Path string
+	// CID and Port of vsock.
+	CID, Port uint32
+}
+
+// ParseAddr parses an address.
+func ParseAddr(s string) (Addr, error) {
+	bad := func(why string) (Addr, error) {
+		return Addr{}, fmt.Errorf("vsockrpc: address %q: %s", s, why)
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return bad("want vsock://CID:PORT, unix:///PATH or tcp://IP:PORT")
+	}
+	switch scheme {
+	case "vsock":
+		cid, port, ok := strings.Cut(rest, ":")
+		if !ok {
+			return bad("want vsock://CID:PORT")
+		}
+		a := Addr{Scheme: scheme, CID: AnyCID}
+		if cid != "any" {
+			n, err := strconv.ParseUint(cid, 10, 32)
+			if err != nil || n == AnyCID {
+				return bad(`the CID is no number and not "any"`)
+			}
+			a.CID = uint32(n)
+		}
+		n, err := strconv.ParseUint(port, 10, 32)
+		if err != nil || n == AnyCID {
+			return bad("the port is no number")
+		}
+		a.Port = uint32(n)
+		return a, nil
+	case "unix":
+		if !strings.HasPrefix(rest, "/") || strings.ContainsRune(rest, 0) {
+			return bad("the path is not absolute")
+		}
+		return Addr{Scheme: scheme, Path: rest}, nil
+	case "tcp":
+		host, port, err := net.SplitHostPort(rest)
+		if err != nil {
+			return bad("want tcp://IP:PORT")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return bad("the port is no number")
+		}
+		if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+			return bad("only loopback addresses are taken: nothing is encrypted here")
+		}
+		return Addr{Scheme: scheme, Path: rest}, nil
+	}
+	return bad("unknown scheme")
+}
+
+// String is the form that ParseAddr reads.
+func (a Addr) String() string {
+	if a.Scheme != "vsock" {
+		return a.Scheme + "://" + a.Path
+	}
+	if a.CID == AnyCID {
+		return fmt.Sprintf("vsock://any:%d", a.Port)
+	}
+	return fmt.Sprintf("vsock://%d:%d", a.CID, a.Port)
+}
+
+// Listen listens on an address. A unix socket that no one serves any more is
+// replaced; a new one can be used by this user only.
+func Listen(addr string) (net.Listener, error) {
+	a, err := ParseAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	var l net.Listener
+	switch a.Scheme {
+	case "vsock":
+		l, err = vsock.ListenContextID(a.CID, a.Port, nil)
+	case "unix":
+		l, err = listenUnix(a.Path)
+	case "tcp":
+		l, err = net.Listen("tcp", a.Path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("vsockrpc: listening on %s: %w", a, err)
+	}
+	return l, nil
+}
+
+func listenUnix(path string) (net.Listener, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if info.Mode().Type() != os.ModeSocket {
+			return nil, errors.New("the path exists and is no socket")
+		}
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+			return nil, syscall.EADDRINUSE
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return nil, err
+		}
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
+}
+
+// Dial connects to an address.
+func Dial(ctx context.Context, addr string) (net.Conn, error) {
+	a, err := ParseAddr(addr)
+	if err != nil {
+		return nil, err
+	}
+	c, err := a.dial(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("vsockrpc: dialling %s: %w", a, err)
+	}
+	return c, nil
+}
+
+func (a Addr) dial(ctx context.Context) (net.Conn, error) {
+	if a.Scheme != "vsock" {
+		var d net.Dialer
+		return d.DialContext(ctx, a.Scheme, a.Path)
+	}
+	if a.CID == AnyCID {
+		return nil, errors.New(`"any" is for listening`)
+	}
+	// The vsock package has no dial with a context: let the dial go on alone
+	// when the caller stops waiting, and close what it gives.
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		c, err := vsock.Dial(a.CID, a.Port, nil)
+		if err != nil {
+			done <- result{nil, err} // not a nil *vsock.Conn in an interface
+			return
+		}
+		done <- result{c, nil}
+	}()
+	select {
+	case r := <-done:
+		return r.conn, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-done; r.conn != nil {
+				r.conn.Close()
+			}
+		}()
+		return nil, ctx.Err()
+	}
+}

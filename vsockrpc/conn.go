@@ -1,0 +1,284 @@
+package vsockrpc
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Defaults of both sides.
+const (
+	// DefaultMaxMessageSize is how large a message may be, in bytes, where
+	// options do not say.
+	DefaultMaxMessageSize = 4 << 20
+	// DefaultKeepalive is how long a connection may be silent before it is
+	// tested, where options do not say. A peer that does not answer within as
+	// long again is given up.
+	DefaultKeepalive = 15 * time.Second
+)
+
+// conn is one connection, seen from either side.
+type conn struct {
+	net       net.Conn
+	out       *outbox
+	limit     int // of a message, in bytes
+	keepalive time.Duration
+	log       *slog.Logger
+	began     time.Time
+	lastRead  atomic.Int64 // nanoseconds since began, by the monotonic clock
+	gone      chan struct{}
+
+	// What only one side does; nil on the other.
+	onOpen   func(id uint32, o *open) error // server
+	onReset  func(s *stream, code Code)     // server
+	onStatus func(s *stream, e *Error)      // client
+	onGoAway func()                         // client
+
+	mu      sync.Mutex
+	streams map[uint32]*stream
+	lastID  uint32 // the newest stream's
+	err     *Error // why the connection is over
+}
+
+func newConn(nc net.Conn, limit int, keepalive time.Duration, log *slog.Logger) *conn {
+	c := &conn{
+		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, keepalive: keepalive, log: log,
+		gone: make(chan struct{}), streams: map[uint32]*stream{},
+	}
+	c.out.put(appendHello) // before anything else can be
+	return c
+}
+
+// serve runs the connection until it ends, and returns why.
+func (c *conn) serve() *Error {
+	written := make(chan struct{})
+	go func() {
+		c.out.run()
+		c.net.Close() // ends the reader, too
+		close(written)
+	}()
+	if c.keepalive > 0 {
+		go c.keepAlive()
+	}
+	err := c.read()
+	if errors.Is(err, errProtocol) {
+		c.log.Warn("vsockrpc: the peer broke the protocol", "error", err)
+		c.out.put(func(b []byte) []byte { return append32(b, frameGoAway, 0, uint32(Internal)) })
+		c.out.close()
+	} else {
+		c.out.fail(err)
+	}
+	// A peer that does not read must not keep the last frames waiting.
+	c.net.SetWriteDeadline(time.Now().Add(time.Second))
+	e := c.fail(&Error{Code: Unavailable, Message: "the connection broke", cause: err})
+	c.net.Close()
+	<-written
+	close(c.gone)
+	return e
+}
+
+// fail ends the connection and every call on it. The first reason stays.
+func (c *conn) fail(e *Error) *Error {
+	c.mu.Lock()
+	if c.err == nil {
+		c.err = e
+	}
+	e = c.err
+	all := c.streams
+	c.streams = nil
+	c.mu.Unlock()
+	for _, s := range all {
+		s.end(e)
+		if c.onReset != nil {
+			c.onReset(s, Unavailable)
+		}
+	}
+	return e
+}
+
+// close ends the connection at once.
+func (c *conn) close(e *Error) {
+	c.fail(e)
+	c.out.fail(e)
+	c.net.Close()
+}
+
+// open begins a stream on the client's side. The number is taken and OPEN is
+// queued under one lock, since OPENs must go out in the order of their numbers.
+func (c *conn) open(o *open) (*stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil {
+		return nil, c.err
+	}
+	if c.lastID == 1<<32-1 {
+		return nil, errorf(Unavailable, "the connection has used up its stream ids")
+	}
+	c.lastID++
+	s := newStream(c, c.lastID)
+	c.streams[s.id] = s
+	c.out.put(func(b []byte) []byte { return appendOpen(b, s.id, o) })
+	return s, nil
+}
+
+func (c *conn) remove(s *stream) {
+	c.mu.Lock()
+	delete(c.streams, s.id)
+	c.mu.Unlock()
+}
+
+// find returns the stream of a frame: nil without an error for one that has
+// ended already.
+func (c *conn) find(id uint32) (*stream, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s := c.streams[id]; s != nil {
+		return s, nil
+	}
+	if id > c.lastID {
+		return nil, protocolError("frame on stream %d, which was never opened", id)
+	}
+	return nil, nil
+}
+
+// read handles frames until the connection or the peer's manners end.
+func (c *conn) read() error {
+	r := bufio.NewReaderSize(c.net, maxFrame)
+	h, p, err := readFrame(r)
+	if err != nil {
+		return err
+	}
+	if h.typ != frameHello || string(p) != hello {
+		return protocolError("the peer speaks another protocol or version")
+	}
+	for {
+		h, p, err := readFrame(r)
+		if err != nil {
+			return err
+		}
+		c.lastRead.Store(int64(time.Since(c.began)))
+		if err := c.frame(h, p); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *conn) frame(h header, p []byte) error {
+	switch h.typ {
+	case framePing:
+		c.out.put(func(b []byte) []byte { return append64(b, framePong, binary.BigEndian.Uint64(p)) })
+		return nil
+	case framePong:
+		return nil
+	case frameGoAway:
+		if c.onGoAway != nil {
+			c.onGoAway()
+		}
+		return nil
+	case frameOpen:
+		return c.opened(h.stream, p)
+	case frameHello:
+		return protocolError("a second HELLO")
+	}
+	s, err := c.find(h.stream)
+	if err != nil || s == nil {
+		return err
+	}
+	switch h.typ {
+	case frameData:
+		if len(p) == 0 && h.flags == flagEndStream {
+			return s.endStream()
+		}
+		if err := s.data(p, h.flags, c.limit); err != nil {
+			var e *Error
+			if errors.As(err, &e) {
+				c.reset(s, e)
+				return nil
+			}
+			return err
+		}
+	case frameWindow:
+		return s.widen(binary.BigEndian.Uint32(p))
+	case frameReset:
+		code := Code(binary.BigEndian.Uint32(p))
+		if int(code) >= len(codeNames) || code == OK {
+			return protocolError("bad RESET")
+		}
+		c.remove(s)
+		s.end(&Error{Code: code, Message: "the peer ended the call"})
+		if c.onReset != nil {
+			c.onReset(s, code)
+		}
+	case frameStatus:
+		if c.onStatus == nil {
+			return protocolError("STATUS from a client")
+		}
+		code, message, err := parseStatus(p)
+		if err != nil {
+			return err
+		}
+		c.remove(s)
+		c.onStatus(s, &Error{Code: code, Message: message})
+	}
+	return nil
+}
+
+func (c *conn) opened(id uint32, p []byte) error {
+	if c.onOpen == nil {
+		return protocolError("OPEN from a server")
+	}
+	c.mu.Lock()
+	fresh := id > c.lastID
+	if fresh {
+		c.lastID = id
+	}
+	c.mu.Unlock()
+	if !fresh {
+		return protocolError("stream %d opened again, or out of order", id)
+	}
+	o, err := parseOpen(p)
+	if err != nil {
+		return err
+	}
+	return c.onOpen(id, o)
+}
+
+// reset ends a call from this side and tells the peer.
+func (c *conn) reset(s *stream, e *Error) {
+	if !s.end(e) {
+		return
+	}
+	c.remove(s)
+	c.out.put(func(b []byte) []byte { return append32(b, frameReset, s.id, uint32(e.Code)) })
+	if c.onReset != nil {
+		c.onReset(s, e.Code)
+	}
+}
+
+// keepAlive pings a silent peer and gives up one that stays silent.
+func (c *conn) keepAlive() {
+	t := time.NewTicker(c.keepalive / 2)
+	defer t.Stop()
+	for {
+		select {
+		case <-c.gone:
+			return
+		case <-t.C:
+			silent := time.Since(c.began) - time.Duration(c.lastRead.Load())
+			switch {
+			case silent > 2*c.keepalive:
+				c.close(&Error{Code: Unavailable, Message: fmt.Sprintf("the peer was silent for %v", silent.Round(time.Second)), cause: context.DeadlineExceeded})
+				return
+			case silent > c.keepalive:
+				c.out.put(func(b []byte) []byte { return append64(b, framePing, uint64(silent)) })
+			}
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package vsockrpc
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// Sizes of the wire format, in bytes. PROTOCOL.md documents them.
+const (
+	frameHeader = 10
+	// maxFrame is the largest frame with its header. It is also the most that
+	// one write gives to the socket: some kernels corrupt larger writes to
+	// vsock.
+	maxFrame   = 32 << 10
+	maxPayload = maxFrame - frameHeader
+	// initialWindow is how many bytes of messages a side may send on a new
+	// stream before the receiver grants more.
+	initialWindow = 256 << 10
+
+	maxMethod   = 255
+	maxStatus   = 1024
+	maxMetadata = 64 // pairs
+)
+
+// hello is the payload of the first frame in each direction.
+const hello = "nitroseal-rpc/1\n"
+
+type frameType byte
+
+const (
+	frameHello  frameType = 0
+	frameOpen   frameType = 1
+	frameData   frameType = 2
+	frameStatus frameType = 3
+	frameReset  frameType = 4
+	frameWindow frameType = 5
+	framePing   frameType = 6
+	framePong   frameType = 7
+	frameGoAway frameType = 8
+)
+
+// Flags of DATA.
+const (
+	flagEndMessage = 1 << 0
+	flagEndStream  = 1 << 1
+)
+
+type header struct {
+	length int
+	typ    frameType
+	flags  byte
+	stream uint32
+}
+
+// errProtocol says that the peer broke the protocol. The connection ends.
+var errProtocol = errors.New("protocol error")
+
+func protocolError(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", errProtocol, fmt.Sprintf(format, args...))
+}
+
+func appendHeader(b []byte, h header) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(h.length))
+	b = append(b, byte(h.typ), h.flags)
+	return binary.BigEndian.AppendUint32(b, h.stream)
+}
+
+// parseHeader checks everything about a frame that its header tells, before
+// anything is allocated for it.
+func parseHeader(b *[frameHeader]byte) (header, error) {
+	h := header{
+		length: int(binary.BigEndian.Uint32(b[:4])),
+		typ:    frameType(b[4]),
+		flags:  b[5],
+		stream: binary.BigEndian.Uint32(b[6:]),
+	}
+	if h.length > maxPayload {
+		return h, protocolError("frame of %d bytes", h.length)
+	}
+	if h.flags != 0 && (h.typ != frameData || h.flags&^(flagEndMessage|flagEndStream) != 0) {
+		return h, protocolError("unknown flags")
+	}
+	exact := -1
+	onStream := true
+	switch h.typ {
+	case frameHello:
+		exact, onStream = len(hello), false
+	case frameOpen, frameData:
+	case frameStatus:
+		if h.length < 4 || h.length > 4+maxStatus {
+			return h, protocolError("STATUS of %d bytes", h.length)
+		}
+	case frameReset, frameWindow:
+		exact = 4
+	case framePing, framePong:
+		exact, onStream = 8, false
+	case frameGoAway:
+		exact, onStream = 4, false
+	default:
+		return h, protocolError("unknown frame type %d", h.typ)
+	}
+	if exact >= 0 && h.length != exact {
+		return h, protocolError("frame type %d of %d bytes", h.typ, h.length)
+	}
+	if onStream != (h.stream != 0) {
+		return h, protocolError("frame type %d on stream %d", h.typ, h.stream)
+	}
+	return h, nil
+}
+
+// readFrame reads one frame. The payload is a fresh slice.
+func readFrame(r io.Reader) (header, []byte, error) {
+	var raw [frameHeader]byte
+	if _, err := io.ReadFull(r, raw[:]); err != nil {
+		return header{}, nil, err
+	}
+	h, err := parseHeader(&raw)
+	if err != nil {
+		return header{}, nil, err
+	}
+	if h.length == 0 {
+		return h, nil, nil
+	}
+	payload := make([]byte, h.length)
+	if _, err := io.ReadFull(r, payload); err != nil {
+		return header{}, nil, io.ErrUnexpectedEOF
+	}
+	return h, payload, nil
+}
+
+func append32(b []byte, t frameType, stream, v uint32) []byte {
+	b = appendHeader(b, header{4, t, 0, stream})
+	return binary.BigEndian.AppendUint32(b, v)
+}
+
+func append64(b []byte, t frameType, v uint64) []byte {
+	b = appendHeader(b, header{8, t, 0, 0})
+	return binary.BigEndian.AppendUint64(b, v)
+}
+
+func appendHello(b []byte) []byte {
+	b = appendHeader(b, header{len(hello), frameHello, 0, 0})
+	return append(b, hello...)
+}
+
+func appendStatus(b []byte, stream uint32, code Code, message string) []byte {
+	if len(message) > maxStatus {
+		message = message[:maxStatus]
+	}
+	for !utf8.ValidString(message) { // a character that was cut in two, or was none
+		message = message[:len(message)-1]
+	}
+	b = appendHeader(b, header{4 + len(message), frameStatus, 0, stream})
+	b = binary.BigEndian.AppendUint32(b, uint32(code))
+	return append(b, message...)
+}
+
+func parseStatus(p []byte) (Code, string, error) {
+	code, message := binary.BigEndian.Uint32(p), p[4:]
+	if int(code) >= len(codeNames) || !utf8.Valid(message) {
+		return 0, "", protocolError("bad STATUS")
+	}
+	return Code(code), string(message), nil
+}
+
+// open is the payload of OPEN.
+type open struct {
+	timeout  uint64 // microseconds; 0: none
+	method   string
+	metadata Metadata
+}
+
+func appendOpen(b []byte, stream uint32, o *open) []byte {
+	at := len(b)
+	b = appendHeader(b, header{0, frameOpen, 0, stream})
+	b = binary.BigEndian.AppendUint64(b, o.timeout)
+	b = append(b, byte(len(o.method)))
+	b = append(b, o.method...)
+	b = append(b, byte(len(o.metadata)))
+	for k, v := range o.metadata {
+		b = append(b, byte(len(k)))
+		b = append(b, k...)
+		b = binary.BigEndian.AppendUint16(b, uint16(len(v)))
+		b = append(b, v...)
+	}
+	binary.BigEndian.PutUint32(b[at:], uint32(len(b)-at-frameHeader))
+	return b
+}
+
+func parseOpen(p []byte) (*open, error) {
+	bad := protocolError("bad OPEN")
+	take := func(n int) []byte {
+		if n > len(p) {
+			return nil
+		}
+		b := p[:n]
+		p = p[n:]
+		return b
+	}
+	head := take(9)
+	if head == nil {
+		return nil, bad
+	}
+	o := &open{timeout: binary.BigEndian.Uint64(head)}
+	method := take(int(head[8]))
+	count := take(1)
+	if len(method) == 0 || !utf8.Valid(method) || count == nil || count[0] > maxMetadata {
+		return nil, bad
+	}
+	o.method = string(method)
+	if count[0] > 0 {
+		o.metadata = make(Metadata, count[0])
+	}
+	for range count[0] {
+		n := take(1)
+		if n == nil {
+			return nil, bad
+		}
+		key := take(int(n[0]))
+		size := take(2)
+		if len(key) == 0 || size == nil {
+			return nil, bad
+		}
+		value := take(int(binary.BigEndian.Uint16(size)))
+		if value == nil || !utf8.Valid(key) || !utf8.Valid(value) {
+			return nil, bad
+		}
+		if _, dup := o.metadata[string(key)]; dup {
+			return nil, bad
+		}
+		o.metadata[string(key)] = string(value)
+	}
+	if len(p) != 0 {
+		return nil, bad
+	}
+	return o, nil
+}

@@ -1,0 +1,164 @@
+package vsockrpc
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+)
+
+// The bytes of each frame, as PROTOCOL.md documents them. They must not
+// change.
+var golden = map[string]struct {
+	built []byte
+	hex   string
+}{
+	"HELLO":  {appendHello(nil), "00000010" + "00" + "00" + "00000000" + "6e6974726f7365616c2d7270632f310a"},
+	"OPEN":   {appendOpen(nil, 1, &open{timeout: 1500, method: "echo"}), "0000000e" + "01" + "00" + "00000001" + "00000000000005dc" + "04" + "6563686f" + "00"},
+	"OPEN+":  {appendOpen(nil, 2, &open{method: "m", metadata: Metadata{"k": "val"}}), "00000012" + "01" + "00" + "00000002" + "0000000000000000" + "01" + "6d" + "01" + "01" + "6b" + "0003" + "76616c"},
+	"DATA":   {append(appendHeader(nil, header{2, frameData, flagEndMessage | flagEndStream, 1}), "hi"...), "00000002" + "02" + "03" + "00000001" + "6869"},
+	"STATUS": {appendStatus(nil, 1, NotFound, "no"), "00000006" + "03" + "00" + "00000001" + "00000005" + "6e6f"},
+	"RESET":  {append32(nil, frameReset, 1, uint32(Canceled)), "00000004" + "04" + "00" + "00000001" + "00000001"},
+	"WINDOW": {append32(nil, frameWindow, 1, 65536), "00000004" + "05" + "00" + "00000001" + "00010000"},
+	"PING":   {append64(nil, framePing, 7), "00000008" + "06" + "00" + "00000000" + "0000000000000007"},
+	"PONG":   {append64(nil, framePong, 7), "00000008" + "07" + "00" + "00000000" + "0000000000000007"},
+	"GOAWAY": {append32(nil, frameGoAway, 0, 0), "00000004" + "08" + "00" + "00000000" + "00000000"},
+}
+
+func TestGoldenFrames(t *testing.T) {
+	for name, g := range golden {
+		if got := hex.EncodeToString(g.built); got != g.hex {
+			t.Errorf("%s is %s, want %s", name, got, g.hex)
+		}
+		h, p, err := readFrame(bytes.NewReader(g.built))
+		if err != nil || h.length != len(p) || len(p)+frameHeader != len(g.built) {
+			t.Errorf("%s: %+v, %v", name, h, err)
+		}
+	}
+}
+
+func TestOpenRoundTrip(t *testing.T) {
+	want := &open{timeout: 1<<64 - 1, method: strings.Repeat("é", 127), metadata: Metadata{"a": "", "b": strings.Repeat("x", 4096), strings.Repeat("k", 255): "v"}}
+	_, p, err := readFrame(bytes.NewReader(appendOpen(nil, 9, want)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parseOpen(p)
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	for n := range p {
+		if _, err := parseOpen(p[:n]); err == nil {
+			t.Fatalf("cut to %d bytes: accepted", n)
+		}
+	}
+}
+
+func TestFramesAreRefused(t *testing.T) {
+	for name, in := range map[string]string{
+		"too long":              "00007ff7" + "02" + "00" + "00000001",
+		"absurd length":         "ffffffff" + "02" + "00" + "00000001",
+		"unknown type":          "00000000" + "09" + "00" + "00000001",
+		"unknown flag":          "00000000" + "02" + "04" + "00000001",
+		"flags on PING":         "00000008" + "06" + "01" + "00000000" + "0000000000000000",
+		"DATA on stream 0":      "00000000" + "02" + "00" + "00000000",
+		"PING on a stream":      "00000008" + "06" + "00" + "00000001" + "0000000000000000",
+		"short WINDOW":          "00000002" + "05" + "00" + "00000001" + "0000",
+		"short STATUS":          "00000003" + "03" + "00" + "00000001" + "000000",
+		"long STATUS":           "00000405" + "03" + "00" + "00000001",
+		"cut header":            "000000",
+		"cut payload":           "00000004" + "05" + "00" + "00000001" + "00",
+		"GOAWAY on a stream":    "00000004" + "08" + "00" + "00000001" + "00000000",
+		"HELLO of other length": "00000001" + "00" + "00" + "00000000" + "00",
+	} {
+		b, err := hex.DecodeString(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := readFrame(bytes.NewReader(b)); err == nil {
+			t.Errorf("%s: accepted", name)
+		} else if !strings.HasPrefix(name, "cut") && !errors.Is(err, errProtocol) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	for _, message := range []string{"", strings.Repeat("x", 5000), strings.Repeat("x", maxStatus-1) + "é", "bad \xff text"} {
+		_, p, err := readFrame(bytes.NewReader(appendStatus(nil, 1, Internal, message)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, text, err := parseStatus(p); err != nil || code != Internal || !strings.HasPrefix(message, text) {
+			t.Errorf("%.20q: %v, %.20q, %v", message, code, text, err)
+		}
+	}
+}
+
+func FuzzFrames(f *testing.F) {
+	var all []byte
+	for _, g := range golden {
+		f.Add(g.built)
+		all = append(all, g.built...)
+	}
+	f.Add(all)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := bytes.NewReader(in)
+		for {
+			h, p, err := readFrame(r)
+			if err != nil {
+				return
+			}
+			switch h.typ {
+			case frameOpen:
+				if o, err := parseOpen(p); err == nil {
+					_, again, err := readFrame(bytes.NewReader(appendOpen(nil, h.stream, o)))
+					if err != nil || len(again) != len(p) {
+						t.Fatalf("OPEN does not survive a round trip: %v", err)
+					}
+				}
+			case frameStatus:
+				if code, text, err := parseStatus(p); err == nil && !bytes.Equal(appendStatus(nil, h.stream, code, text)[frameHeader:], p) {
+					t.Fatal("STATUS does not survive a round trip")
+				}
+			}
+		}
+	})
+}
+
+// FuzzServer gives a server the bytes of a hostile client.
+func FuzzServer(f *testing.F) {
+	var all []byte
+	for _, name := range []string{"HELLO", "OPEN", "DATA", "PING", "WINDOW", "RESET"} {
+		all = append(all, golden[name].built...)
+	}
+	f.Add(all)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		c := newConn(nil, 1<<16, -1, nil)
+		c.streams[1], c.lastID = newStream(c, 1), 1
+		c.onOpen = func(id uint32, o *open) error {
+			c.streams[id] = newStream(c, id)
+			return nil
+		}
+		for r := bytes.NewReader(in); ; {
+			h, p, err := readFrame(r)
+			if err != nil {
+				return
+			}
+			if c.frame(h, p) != nil {
+				return
+			}
+			held := 0
+			for _, s := range c.streams {
+				for _, m := range s.queue {
+					held += len(m.data) + frameHeader
+				}
+			}
+			if held > len(c.streams)*initialWindow {
+				t.Fatalf("%d bytes held for %d streams", held, len(c.streams))
+			}
+		}
+	})
+}

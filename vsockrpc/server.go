@@ -1,0 +1,346 @@
+package vsockrpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"sync"
+	"time"
+)
+
+// ErrServerClosed is what Serve returns after Shutdown or Close.
+var ErrServerClosed = errors.New("vsockrpc: server closed")
+
+// Handler answers a unary call. It owns req. Its context ends with the
+// client's deadline, when the client cancels or the connection breaks.
+type Handler func(ctx context.Context, req []byte) ([]byte, error)
+
+// StreamHandler serves a stream: it receives and sends as it likes, and the
+// call ends when it returns.
+type StreamHandler func(ctx context.Context, s *ServerStream) error
+
+// ServerOptions configures a Server.
+type ServerOptions struct {
+	// MaxMessageSize bounds one message, in bytes. 0 means
+	// DefaultMaxMessageSize.
+	MaxMessageSize int
+	// MaxStreams bounds the handlers that run for one connection. Calls
+	// beyond it fail with ResourceExhausted. 0 means 1,024.
+	MaxStreams int
+	// MaxConns bounds the connections; further ones are closed at once. 0
+	// means 256.
+	MaxConns int
+	// Keepalive is how long a connection may be silent before it is tested.
+	// 0 means DefaultKeepalive, a negative one never.
+	Keepalive time.Duration
+	// Logger is told of broken connections and panics, never of contents.
+	// nil is silent.
+	Logger *slog.Logger
+}
+
+// Server serves calls. It is safe for concurrent use.
+type Server struct {
+	opts ServerOptions
+
+	mu       sync.Mutex
+	handlers map[string]StreamHandler
+	serving  bool
+	closed   bool
+	listener map[net.Listener]struct{}
+	conns    map[*conn]struct{}
+	running  sync.WaitGroup // handlers
+	readers  sync.WaitGroup // connections
+}
+
+// NewServer returns a server without handlers.
+func NewServer(opts ServerOptions) *Server {
+	if opts.MaxMessageSize <= 0 {
+		opts.MaxMessageSize = DefaultMaxMessageSize
+	}
+	if opts.MaxStreams <= 0 {
+		opts.MaxStreams = 1024
+	}
+	if opts.MaxConns <= 0 {
+		opts.MaxConns = 256
+	}
+	if opts.Keepalive == 0 {
+		opts.Keepalive = DefaultKeepalive
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Server{
+		opts: opts, handlers: map[string]StreamHandler{},
+		listener: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
+	}
+}
+
+// Handle registers a unary handler for a method name of 1 to 255 bytes. It
+// panics on a second handler for the name or once the server serves, both of
+// which are mistakes in the program.
+func (s *Server) Handle(method string, h Handler) {
+	s.HandleStream(method, func(ctx context.Context, st *ServerStream) error {
+		req, err := st.Recv()
+		if err == io.EOF {
+			return errorf(InvalidArgument, "a unary call without a message")
+		}
+		if err != nil {
+			return err
+		}
+		resp, err := h(ctx, req)
+		if err != nil {
+			return err
+		}
+		return st.Send(resp)
+	})
+}
+
+// HandleStream registers a stream handler, with the rules of Handle.
+func (s *Server) HandleStream(method string, h StreamHandler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if method == "" || len(method) > maxMethod || s.serving || s.handlers[method] != nil {
+		panic(fmt.Sprintf("vsockrpc: handler %q: bad name, registered twice, or after Serve", method))
+	}
+	s.handlers[method] = h
+}
+
+// Serve accepts connections from l until Shutdown, Close or an error of l,
+// which it closes. It may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	defer l.Close()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return ErrServerClosed
+	}
+	s.serving = true
+	s.listener[l] = struct{}{}
+	s.mu.Unlock()
+	for delay := time.Millisecond; ; {
+		nc, err := l.Accept()
+		if err == nil {
+			delay = time.Millisecond
+			s.start(nc)
+			continue
+		}
+		s.mu.Lock()
+		closed := s.closed
+		s.mu.Unlock()
+		if closed {
+			return ErrServerClosed
+		}
+		var ne net.Error
+		if !errors.As(err, &ne) || !ne.Timeout() && !isTemporary(err) {
+			return fmt.Errorf("vsockrpc: accepting: %w", err)
+		}
+		s.opts.Logger.Warn("vsockrpc: accepting failed, trying again", "error", err, "in", delay)
+		time.Sleep(delay)
+		delay = min(2*delay, time.Second)
+	}
+}
+
+// start serves one connection, unless there are too many.
+func (s *Server) start(nc net.Conn) {
+	c := newConn(nc, s.opts.MaxMessageSize, s.opts.Keepalive, s.opts.Logger)
+	sc := &serverConn{server: s, conn: c, calls: map[*stream]context.CancelCauseFunc{}}
+	c.onOpen, c.onReset = sc.open, sc.reset
+	s.mu.Lock()
+	if s.closed || len(s.conns) >= s.opts.MaxConns {
+		s.mu.Unlock()
+		nc.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.readers.Add(1)
+	s.mu.Unlock()
+	go func() {
+		defer s.readers.Done()
+		c.serve()
+		s.mu.Lock()
+		delete(s.conns, c)
+		s.mu.Unlock()
+	}()
+}
+
+// Shutdown stops accepting connections and calls, tells clients so, waits for
+// the calls under way until ctx ends, and then closes what is left.
+func (s *Server) Shutdown(ctx context.Context) error {
+	for _, c := range s.stop() {
+		c.out.put(func(b []byte) []byte { return append32(b, frameGoAway, 0, uint32(OK)) })
+	}
+	done := make(chan struct{})
+	go func() {
+		s.running.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+		// Let what is written reach the peers.
+		for _, c := range s.stop() {
+			c.out.close()
+		}
+		drained := make(chan struct{})
+		go func() {
+			s.readers.Wait()
+			close(drained)
+		}()
+		select {
+		case <-drained:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	s.Close()
+	return err
+}
+
+// stop closes the listeners and returns the connections.
+func (s *Server) stop() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for l := range s.listener {
+		l.Close()
+		delete(s.listener, l)
+	}
+	all := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Close ends everything at once. Handlers that still run have their contexts
+// cancelled and are not waited for.
+func (s *Server) Close() error {
+	for _, c := range s.stop() {
+		c.close(errorf(Unavailable, "the server was closed"))
+	}
+	s.readers.Wait()
+	return nil
+}
+
+// serverConn is a connection's calls.
+type serverConn struct {
+	server *Server
+	conn   *conn
+
+	mu    sync.Mutex
+	calls map[*stream]context.CancelCauseFunc // handlers that run
+}
+
+// open starts the handler of a new call.
+func (sc *serverConn) open(id uint32, o *open) error {
+	s := sc.server
+	refuse := func(code Code, message string) error {
+		sc.conn.out.put(func(b []byte) []byte { return appendStatus(b, id, code, message) })
+		return nil
+	}
+	s.mu.Lock()
+	closed, h := s.closed, s.handlers[o.method]
+	if !closed && h != nil {
+		s.running.Add(1)
+	}
+	s.mu.Unlock()
+	switch {
+	case closed:
+		return refuse(Unavailable, "the server is shutting down")
+	case h == nil:
+		return refuse(Unimplemented, "no such method")
+	}
+	st := newStream(sc.conn, id)
+	sc.mu.Lock()
+	// Counting handlers, not streams, also bounds what a client can leave
+	// running by opening and resetting in a loop.
+	if len(sc.calls) >= s.opts.MaxStreams {
+		sc.mu.Unlock()
+		s.running.Done()
+		return refuse(ResourceExhausted, "too many calls on this connection")
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	sc.calls[st] = cancel
+	sc.mu.Unlock()
+	sc.conn.mu.Lock()
+	over := sc.conn.err
+	if over == nil {
+		sc.conn.streams[id] = st
+	}
+	sc.conn.mu.Unlock()
+	if over != nil {
+		st.end(over)
+		cancel(over)
+	}
+	if o.metadata != nil {
+		ctx = WithMetadata(ctx, o.metadata)
+	}
+	stop := context.CancelFunc(func() {})
+	if o.timeout > 0 {
+		ctx, stop = context.WithTimeout(ctx, timeoutOf(o.timeout))
+	}
+	go func() {
+		defer s.running.Done()
+		defer stop()
+		sc.run(ctx, st, h)
+	}()
+	return nil
+}
+
+// run calls the handler and tells the client how it ended.
+func (sc *serverConn) run(ctx context.Context, st *stream, h StreamHandler) {
+	err := sc.call(ctx, st, h)
+	sc.mu.Lock()
+	cancel := sc.calls[st]
+	delete(sc.calls, st)
+	sc.mu.Unlock()
+	code, message := statusOf(ctx, err)
+	if st.end(&Error{Code: code, Message: message}) {
+		sc.conn.remove(st)
+		sc.conn.out.put(func(b []byte) []byte { return appendStatus(b, st.id, code, message) })
+	}
+	cancel(nil)
+}
+
+// call runs the handler. A panic fails this call only; its value may hold
+// anything, so only its type and place are logged.
+func (sc *serverConn) call(ctx context.Context, st *stream, h StreamHandler) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			_, file, line, _ := runtime.Caller(2)
+			sc.server.opts.Logger.Error("vsockrpc: a handler panicked", "type", fmt.Sprintf("%T", v), "at", fmt.Sprintf("%s:%d", file, line))
+			err = &Error{Code: Internal, Message: "the handler failed"}
+		}
+	}()
+	return h(ctx, &ServerStream{ctx, st})
+}
+
+// reset cancels the handler of a call that the peer or the connection ended.
+func (sc *serverConn) reset(st *stream, code Code) {
+	sc.mu.Lock()
+	cancel := sc.calls[st]
+	sc.mu.Unlock()
+	if cancel != nil {
+		cancel(code)
+	}
+}
+
+// ServerStream is the handler's side of a call. One goroutine may send while
+// another receives.
+type ServerStream struct {
+	ctx context.Context
+	s   *stream
+}
+
+// Recv returns the client's next message, which the caller owns, and io.EOF
+// after the last one.
+func (s *ServerStream) Recv() ([]byte, error) { return s.s.recv(s.ctx) }
+
+// Send sends a message to the client. It waits while the client does not read,
+// until the call ends. The message may be used again when Send returns.
+func (s *ServerStream) Send(msg []byte) error { return s.s.send(s.ctx, msg, false) }
