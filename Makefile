@@ -1,0 +1,47 @@
+# make demo           set everything up and answer a question
+# make demo Q="..."   ask that question
+# make chat           the same, with a prompt
+# make test           all tests
+# make check          what CI runs
+
+GO ?= go
+Q ?= i can't access my email, my username is jdoe
+export Q
+
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: demo chat test race lint fuzz check lib
+
+# The question goes through the environment, so that quotes in it are safe.
+demo: lib bin/chatbot
+	@bin/chatbot demo -v -q "$$Q"
+
+chat: lib bin/chatbot
+	@bin/chatbot demo
+
+test: lib
+	$(GO) test ./...
+
+race: lib
+	$(GO) test -race ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above are not formatted'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+# Each fuzz target for FUZZTIME, one after the other.
+FUZZTIME ?= 10s
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+check:
+	.ci/run
+
+# libllama goes into the user's cache folder, not into the repository.
+lib:
+	@$(GO) run ./inference/llama/install
+
+.PHONY: bin/chatbot
+bin/chatbot:
+	@$(GO) build -trimpath -o $@ ./examples/chatbot

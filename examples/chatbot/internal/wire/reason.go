@@ -1,0 +1,81 @@
+package wire
+
+import (
+	"net/http"
+
+	"github.com/nitroseal/nitroseal/vsockrpc"
+)
+
+// Reason says why a question got no answer. It is the only thing about a
+// failure that leaves the enclave: a fixed word from the table below, never
+// the text of an inner error, which could repeat what must stay inside.
+//
+// A Reason is an error, so errors.Is(err, wire.ReasonKMSDenied) works on what
+// chat.Client returns.
+type Reason string
+
+// The reasons, in the order in which a request meets them.
+const (
+	ReasonBadRequest     Reason = "bad_request"
+	ReasonTooLarge       Reason = "too_large"
+	ReasonUnavailable    Reason = "enclave_unavailable"
+	ReasonDeadline       Reason = "deadline_exceeded"
+	ReasonOverloaded     Reason = "overloaded"
+	ReasonRegion         Reason = "wrong_region"
+	ReasonKMSDenied      Reason = "kms_access_denied"
+	ReasonCredentials    Reason = "credentials_refused"
+	ReasonCiphertext     Reason = "ciphertext_refused"
+	ReasonKMSUnavailable Reason = "kms_unavailable"
+	ReasonQuestion       Reason = "bad_question"
+	ReasonPromptTooLong  Reason = "prompt_too_long"
+	ReasonInternal       Reason = "internal"
+)
+
+type reasonInfo struct {
+	text   string
+	code   vsockrpc.Code
+	status int
+}
+
+var reasons = map[Reason]reasonInfo{
+	ReasonBadRequest:     {"the request is not of the documented form", vsockrpc.InvalidArgument, http.StatusBadRequest},
+	ReasonTooLarge:       {"the request is larger than the server takes", vsockrpc.InvalidArgument, http.StatusRequestEntityTooLarge},
+	ReasonUnavailable:    {"the enclave cannot be reached", vsockrpc.Unavailable, http.StatusServiceUnavailable},
+	ReasonDeadline:       {"no answer within the deadline", vsockrpc.DeadlineExceeded, http.StatusGatewayTimeout},
+	ReasonOverloaded:     {"the enclave has more questions waiting than it takes; try again", vsockrpc.ResourceExhausted, http.StatusTooManyRequests},
+	ReasonRegion:         {"the enclave serves another AWS region", vsockrpc.InvalidArgument, http.StatusBadRequest},
+	ReasonKMSDenied:      {"KMS answered AccessDeniedException to the enclave: the key policy does not allow these credentials together with this enclave's PCRs", vsockrpc.PermissionDenied, http.StatusForbidden},
+	ReasonCredentials:    {"KMS refused the credentials that were sent along: unknown, expired or wrongly signed", vsockrpc.Unauthenticated, http.StatusForbidden},
+	ReasonCiphertext:     {"KMS refused the ciphertext: not made under this key for this request", vsockrpc.InvalidArgument, http.StatusBadRequest},
+	ReasonKMSUnavailable: {"the enclave got no usable answer from KMS", vsockrpc.Unavailable, http.StatusBadGateway},
+	ReasonQuestion:       {"the decrypted question is not of the documented form", vsockrpc.InvalidArgument, http.StatusBadRequest},
+	ReasonPromptTooLong:  {"the question has more tokens than the model's context holds", vsockrpc.InvalidArgument, http.StatusRequestEntityTooLarge},
+	ReasonInternal:       {"the server failed", vsockrpc.Internal, http.StatusInternalServerError},
+}
+
+func (r Reason) info() reasonInfo {
+	if i, ok := reasons[r]; ok {
+		return i
+	}
+	return reasons[ReasonInternal]
+}
+
+// Error gives the reason's fixed text.
+func (r Reason) Error() string { return r.info().text }
+
+// HTTPStatus is the status under which the parent reports r.
+func (r Reason) HTTPStatus() int { return r.info().status }
+
+// RPC is the error that an enclave's handler returns for r.
+func (r Reason) RPC() error {
+	return &vsockrpc.Error{Code: r.info().code, Message: string(r)}
+}
+
+// ParseReason returns the reason that s names; an unknown one is
+// ReasonInternal, so that text from a peer is never passed on.
+func ParseReason(s string) Reason {
+	if _, ok := reasons[Reason(s)]; ok {
+		return Reason(s)
+	}
+	return ReasonInternal
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+
+	"github.com/nitroseal/nitroseal/envelope/kmstest"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
+)
+
+const kmsAbout = `
+Runs a local server that speaks the AWS KMS protocol over TLS, checks request
+signatures, evaluates the key policy and verifies attestation documents: what
+AWS KMS would refuse, it refuses. Keys live in memory and end with it. It is
+for development: it believes the software NSM whose root the configuration
+names.
+`
+
+func runKMS(ctx context.Context, args []string, s streams) error {
+	fs := newFlags("kms", kmsAbout, s)
+	configFile := fs.String("config", "", "`file` with region, key alias, key policy, principals and NSM root (required)")
+	listen := fs.String("listen", "127.0.0.1:0", "`host:port` to serve HTTPS on")
+	caOut := fs.String("ca-out", "", "`file` to write the server's throw-away CA certificate to (required)")
+	supervised := supervisedFlag(fs)
+	if err := parse(fs, args, s); err != nil {
+		return err
+	}
+	if *configFile == "" || *caOut == "" {
+		return badUsage(fs, "-config and -ca-out are required")
+	}
+	ctx, cancel := supervise(ctx, *supervised, s.in)
+	defer cancel()
+	config, root, err := readKMSConfig(*configFile)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return err
+	}
+	srv, err := kmstest.NewTLSServer(kmstest.Options{Region: config.Region, AttestationRoots: []*x509.Certificate{root}, Listener: l})
+	if err != nil {
+		return err
+	}
+	defer srv.Close()
+	for _, p := range config.Principals {
+		err := srv.AddPrincipal(kmstest.Principal{ARN: p.ARN, AccessKeyID: p.AccessKeyID, SecretAccessKey: p.SecretAccessKey, SessionToken: p.SessionToken})
+		if err != nil {
+			return err
+		}
+	}
+	arn, err := srv.CreateKey(kmstest.KeyOptions{Policy: string(config.Policy), Alias: config.Alias})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(*caOut, srv.CACertPEM(), 0o644); err != nil {
+		return err
+	}
+	if err := sayReady(s.out, local.KMSReady{Endpoint: srv.URL(), CAFile: *caOut, KeyARN: arn}); err != nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+func readKMSConfig(name string) (local.KMSConfig, *x509.Certificate, error) {
+	var config local.KMSConfig
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return config, nil, err
+	}
+	if json.Unmarshal(data, &config) != nil {
+		return config, nil, fmt.Errorf("%s is not a configuration in JSON", name)
+	}
+	block, _ := pem.Decode([]byte(config.NSMRoot))
+	if block == nil {
+		return config, nil, errors.New("nsm_root is no PEM certificate")
+	}
+	root, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return config, nil, fmt.Errorf("nsm_root: %w", err)
+	}
+	return config, root, nil
+}
