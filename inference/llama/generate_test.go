@@ -150,9 +150,18 @@ func TestOverload(t *testing.T) {
 			}
 		})
 	}
-	<-overloaded
+	answered := make(chan struct{})
+	go func() {
+		wg.Wait()
+		close(answered)
+	}()
+	select {
+	case <-overloaded:
+	case <-answered:
+		t.Error("eight requests were accepted where there is space for two")
+	}
 	cancel()
-	wg.Wait()
+	<-answered
 	got, err := generate(t, m, inference.Request{Prompt: deductiblePrompt})
 	if err != nil || got.text != deductibleAnswer {
 		t.Errorf("afterwards: %q %v", got.text, err)
