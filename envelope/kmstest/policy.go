@@ -115,7 +115,7 @@ func (r *rawStatement) parse() (s statement, err error) {
 	case "Deny":
 		s.deny = true
 	default:
-		return s, errors.New("Effect is neither Allow nor Deny")
+		return s, errors.New("the Effect is neither Allow nor Deny")
 	}
 	if s.principals, err = parsePrincipals(r.Principal); err != nil {
 		return s, err
@@ -125,7 +125,7 @@ func (r *rawStatement) parse() (s statement, err error) {
 	}
 	for _, a := range r.Action {
 		if a != "*" && !strings.HasPrefix(strings.ToLower(a), "kms:") {
-			return s, fmt.Errorf("Action %q is not of KMS", a)
+			return s, fmt.Errorf("action %q is not of KMS", a)
 		}
 		s.actions = append(s.actions, strings.ToLower(a))
 	}
@@ -152,14 +152,14 @@ func parsePrincipals(raw json.RawMessage) ([]string, error) {
 	}
 	var by map[string]oneOrMore
 	if err := json.Unmarshal(raw, &by); err != nil || len(by) != 1 || len(by["AWS"]) == 0 {
-		return nil, errors.New(`Principal must be "*" or {"AWS": …}`)
+		return nil, errors.New(`the Principal must be "*" or {"AWS": …}`)
 	}
 	for _, arn := range by["AWS"] {
 		if arn == "*" {
 			continue
 		}
 		if !strings.HasPrefix(arn, "arn:aws") || strings.ContainsAny(arn, "*?") {
-			return nil, fmt.Errorf("Principal %q is no ARN; KMS takes no wildcards but * alone", arn)
+			return nil, fmt.Errorf("principal %q is no ARN; KMS takes no wildcards but * alone", arn)
 		}
 	}
 	return by["AWS"], nil

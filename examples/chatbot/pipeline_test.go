@@ -205,52 +205,51 @@ func TestKilledEnclave(t *testing.T) {
 	mustAsk(t, c, "what is my deductible?", deductible)
 }
 
-func TestDemoCommand(t *testing.T) {
+// runDemoProcess runs chatbot demo as a user does.
+func runDemoProcess(t *testing.T, args ...string) (code int, out, errOut string) {
+	t.Helper()
 	path, err := binary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out, log bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), path, "demo", "-v", "-q", "tell me a joke")
-	cmd.Stdout, cmd.Stderr = &out, &log
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, &log)
+	var o, e bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), path, append([]string{"demo"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &o, &e
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
 	}
-	if got := strings.TrimSpace(out.String()); got != joke {
-		t.Errorf("standard output is %q", got)
+	return cmd.ProcessState.ExitCode(), o.String(), e.String()
+}
+
+func TestDemoCommand(t *testing.T) {
+	code, out, log := runDemoProcess(t, "-v", "-q", "tell me a joke")
+	if code != exitOK || strings.TrimSpace(out) != joke {
+		t.Errorf("exit status %d, standard output %q", code, out)
 	}
 	for n := 1; n <= 7; n++ {
-		if !strings.Contains(log.String(), fmt.Sprintf(" %d ", n)) {
+		if !strings.Contains(log, fmt.Sprintf(" %d ", n)) {
 			t.Errorf("step %d is not told", n)
 		}
 	}
 	for _, secret := range []string{"joke", "Larkfield benefits"} {
-		if strings.Contains(log.String(), secret) {
+		if strings.Contains(log, secret) {
 			t.Errorf("the steps tell %q", secret)
 		}
 	}
 	if t.Failed() {
-		t.Logf("%s", &log)
+		t.Log(log)
 	}
 }
 
 func TestBreakPCR(t *testing.T) {
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out, log bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), path, "demo", "-break-pcr", "-q", "what is my deductible?")
-	cmd.Stdout, cmd.Stderr = &out, &log
-	if err := cmd.Run(); err != nil {
-		t.Fatalf("%v\n%s", err, &log)
-	}
-	if !strings.Contains(log.String(), "AccessDeniedException") || strings.TrimSpace(out.String()) != deductible {
-		t.Errorf("output %q, log\n%s", &out, &log)
+	code, out, log := runDemoProcess(t, "-break-pcr", "-q", "what is my deductible?")
+	if code != exitOK || !strings.Contains(log, "AccessDeniedException") || strings.TrimSpace(out) != deductible {
+		t.Errorf("exit status %d, output %q, log\n%s", code, out, log)
 	}
 }
 
-// The client command by itself, against a pipeline that demo -keep holds up.
+// The client command by itself, against a running pipeline.
 func TestClientCommand(t *testing.T) {
 	cluster := startCluster(t, nil)
 	info, err := cluster.Info()
@@ -270,5 +269,43 @@ func TestClientCommand(t *testing.T) {
 	}
 	if err := json.Unmarshal(out.Bytes(), &reply); err != nil || reply.Answer != deductible || reply.FinishReason != "stop" {
 		t.Errorf("%q, %v", &out, err)
+	}
+}
+
+// demo -keep tells how to reach everything, and cleans up when interrupted.
+func TestKeep(t *testing.T) {
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, "demo", "-keep")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var info local.Info
+	if err := json.NewDecoder(out).Decode(&info); err != nil {
+		t.Fatal(err)
+	}
+	for _, field := range []string{info.ParentURL, info.KMSEndpoint, info.KeyARN, info.KeyAlias, info.Region, info.AccessKeyID, info.SecretAccessKey, info.SessionToken} {
+		if field == "" {
+			t.Errorf("a field is empty: %+v", info.PIDs)
+		}
+	}
+	if code, answer, errOut := runArgs(t, "", "client", "-parent", info.ParentURL, "-key-arn", info.KeyARN, "-kms-endpoint", info.KMSEndpoint, "-kms-ca", info.KMSCAFile,
+		"-credentials", info.CredentialsFile, "-delegate", info.DelegateFile, "-q", "tell me a joke"); code != exitOK || answer != joke+"\n" {
+		t.Errorf("exit status %d, %q, %q", code, answer, errOut)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(info.KMSCAFile); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the folder of sockets and keys is left: %v", err)
 	}
 }
