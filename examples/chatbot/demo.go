@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"slices"
+	"strconv"
 
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
@@ -109,7 +111,10 @@ func demoOptions(dir, modelFile, modelDigest, library string) (local.Options, er
 	if err != nil {
 		return local.Options{}, err
 	}
-	opts := local.Options{Binary: binary, Dir: dir, Image: image}
+	// The enclave shares the machine with three other processes here, and
+	// libllama's threads wait for each other in busy loops: leave them cores.
+	threads := max(1, runtime.NumCPU()/2)
+	opts := local.Options{Binary: binary, Dir: dir, Image: image, EnclaveArgs: []string{"-threads", strconv.Itoa(threads)}}
 	for flag, value := range map[string]string{"-model": modelFile, "-model-digest": modelDigest, "-llama-lib": library} {
 		if value != "" {
 			opts.EnclaveArgs = append(opts.EnclaveArgs, flag, value)

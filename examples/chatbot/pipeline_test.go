@@ -59,7 +59,8 @@ func startCluster(t *testing.T, edit func(*local.Options)) *local.Cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	opts := local.Options{Binary: path, Dir: dir, Image: image}
+	// One thread: other tests want the cores as well.
+	opts := local.Options{Binary: path, Dir: dir, Image: image, EnclaveArgs: []string{"-threads", "1"}}
 	if edit != nil {
 		edit(&opts)
 	}

@@ -36,12 +36,12 @@ func TestLogits(t *testing.T) {
 		{"../../examples/chatbot/model/larkfield-bloom-q8_0.gguf", 0.2},
 		{"testdata/larkfield-bloom-f16.gguf", 0.01},
 	} {
-		m, err := Open(t.Context(), Options{ModelPath: tt.path})
+		m, err := Open(t.Context(), Options{ModelPath: tt.path, Threads: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
 		// A context of its own: the model's belongs to its scheduler.
-		c, err := m.lib.NewContext(m.model, native.ContextOptions{Tokens: 512, Batch: 512, Sequences: 1, Threads: 2})
+		c, err := m.lib.NewContext(m.model, native.ContextOptions{Tokens: 512, Batch: 512, Sequences: 1, Threads: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -63,6 +63,11 @@ func open(t testing.TB, opts llama.Options) *llama.Model {
 	if opts.ModelPath == "" && opts.Model == nil {
 		opts.ModelPath = q8Model
 	}
+	if opts.Threads == 0 {
+		// libllama's threads wait for each other in busy loops: where other
+		// tests want the same cores, several are many times slower than one.
+		opts.Threads = 1
+	}
 	m, err := llama.Open(t.Context(), opts)
 	if err != nil {
 		t.Fatal(err)
