@@ -6,13 +6,13 @@
 
 GO ?= go
 Q ?= i can't access my email, my username is jdoe
-export Q
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 .PHONY: demo chat test race lint fuzz check lib
 
 # The question goes through the environment, so that quotes in it are safe.
+demo: export Q := $(Q)
 demo: lib bin/chatbot
 	@bin/chatbot demo -v -q "$$Q"
 

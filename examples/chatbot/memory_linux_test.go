@@ -22,6 +22,11 @@ import (
 // shows what this first form of the protocol still hands to the parent.
 func TestParentHoldsNoPlaintext(t *testing.T) {
 	var steps syncBuffer
+	const canary = "jdoe"
+	const question = "i can't access my email, my username is jdoe"
+	// Whoever starts the demo may have the question in the environment, as
+	// make has; it must not be handed down.
+	t.Setenv("Q", question)
 	cluster := startCluster(t, func(o *local.Options) { o.Steps = &steps })
 	info, err := cluster.Info()
 	if err != nil {
@@ -29,8 +34,6 @@ func TestParentHoldsNoPlaintext(t *testing.T) {
 	}
 	c := newClient(t, cluster)
 	// The model repeats the user name, so the answer has a canary as well.
-	const canary = "jdoe"
-	const question = "i can't access my email, my username is jdoe"
 	for range 20 {
 		mustAsk(t, c, question, email)
 	}

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -57,7 +58,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if *check {
 		return err
 	}
-	fmt.Fprintf(stderr, "%v\nfetching libllama with npm, once\n", err)
+	if errors.Is(err, libllama.ErrNotFound) {
+		fmt.Fprintln(stderr, "libllama is not installed yet: fetching it with npm, once")
+	} else {
+		fmt.Fprintf(stderr, "%v\nfetching another one with npm, once\n", err)
+	}
 	dir, err := libllama.Fetch(ctx)
 	if err != nil {
 		return err

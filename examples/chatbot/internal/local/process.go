@@ -8,9 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"sync"
 	"time"
+
+	"github.com/nitroseal/nitroseal/inference/llama/libllama"
 )
 
 // process is one subcommand of the chatbot running by itself. It is told to
@@ -35,6 +38,7 @@ const startTimeout = 2 * time.Minute
 func start(ctx context.Context, log io.Writer, ready any, binary string, args ...string) (*process, error) {
 	p := &process{name: args[0], tail: &tail{}, done: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...)
+	p.cmd.Env = environment()
 	p.cmd.Stderr = io.MultiWriter(log, p.tail)
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
@@ -72,6 +76,18 @@ func start(ctx context.Context, log io.Writer, ready any, binary string, args ..
 		p.kill()
 		return nil, ctx.Err()
 	}
+}
+
+// environment is what a part inherits: where to find libllama, and no more.
+// The user's environment may hold credentials, or the question itself.
+func environment() []string {
+	var env []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "XDG_CACHE_HOME", "LD_LIBRARY_PATH", libllama.DirEnv} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
 }
 
 // stop asks the process to end and kills it if it does not within 5 seconds.
