@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"maps"
 )
 
 // PCR is the value of a platform configuration register: 48 bytes, SHA-384.
@@ -57,6 +58,20 @@ func (p *PCR) UnmarshalText(text []byte) error {
 	}
 	*p = b
 	return nil
+}
+
+// Extended returns a copy of p with register i extended by each of data, one
+// after the other: what a document will report after the enclave's own
+// extends. A register that p does not have starts at zero.
+func (p PCRs) Extended(i int, data ...[]byte) PCRs {
+	out := maps.Clone(p)
+	if out == nil {
+		out = PCRs{}
+	}
+	for _, d := range data {
+		out[i] = out[i].Extend(d)
+	}
+	return out
 }
 
 // PCRFromDigest returns a zero register extended by a SHA-384 digest. This is
