@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/x509"
-	"fmt"
 	"time"
 )
 
@@ -14,14 +13,35 @@ import (
 // signed by the one before, then the leaf (AWS Nitro Enclaves user guide,
 // "Verifying the root of trust"; RFC 5280, section 6). No path is searched
 // for, so certificates that do not belong to it are refused, not skipped.
-func verifyChain(bundle [][]byte, leafDER []byte, roots []*x509.Certificate, at time.Time) ([]*x509.Certificate, error) {
+//
+// What does not depend on roots and time may come from the cache.
+func verifyChain(p *payload, roots []*x509.Certificate, at time.Time, cache *ChainCache) ([]*x509.Certificate, error) {
 	trusted := false
 	for _, root := range roots {
-		trusted = trusted || bytes.Equal(bundle[0], root.Raw)
+		trusted = trusted || bytes.Equal(p.cabundle[0], root.Raw)
 	}
 	if !trusted {
 		return nil, untrusted("the first certificate of cabundle is not a trusted root")
 	}
+	key := cache.key(p)
+	chain := cache.get(key)
+	if chain == nil {
+		var err error
+		if chain, err = parseChain(p.cabundle, p.certificate); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkValidity(chain, at); err != nil {
+		cache.drop(key)
+		return nil, err
+	}
+	cache.put(key, chain)
+	return chain, nil
+}
+
+// parseChain parses the certificates and checks that each may be where it is
+// and is signed by the one before.
+func parseChain(bundle [][]byte, leafDER []byte) ([]*x509.Certificate, error) {
 	chain := make([]*x509.Certificate, 0, len(bundle)+1)
 	for i, der := range append(bundle[:len(bundle):len(bundle)], leafDER) {
 		cert, err := x509.ParseCertificate(der)
@@ -44,13 +64,24 @@ func verifyChain(bundle [][]byte, leafDER []byte, roots []*x509.Certificate, at 
 			return nil, untrusted("certificate %d is not signed by certificate %d", i+1, i)
 		}
 	}
-	for i, cert := range chain {
-		if at.Before(cert.NotBefore) || at.After(cert.NotAfter) {
-			return nil, fmt.Errorf("%w: certificate %d of the chain is valid from %s to %s, verified at %s", ErrExpired,
-				i, cert.NotBefore.Format(time.RFC3339), cert.NotAfter.Format(time.RFC3339), at.UTC().Format(time.RFC3339))
+	return chain, nil
+}
+
+// checkValidity checks that all certificates are valid at a time.
+func checkValidity(chain []*x509.Certificate, at time.Time) error {
+	notBefore, notAfter := chain[0].NotBefore, chain[0].NotAfter
+	for _, cert := range chain {
+		if cert.NotBefore.After(notBefore) {
+			notBefore = cert.NotBefore
+		}
+		if cert.NotAfter.Before(notAfter) {
+			notAfter = cert.NotAfter
 		}
 	}
-	return chain, nil
+	if at.Before(notBefore) || at.After(notAfter) {
+		return &ExpiredError{NotBefore: notBefore, NotAfter: notAfter, At: at}
+	}
+	return nil
 }
 
 // checkForm checks what certificate i of n may be by its own fields. Keys are

@@ -20,6 +20,10 @@ type Options struct {
 	// time.Now. An enclave's own clock is set by its parent: do not rely on
 	// it where that matters.
 	Clock func() time.Time
+	// Cache remembers verified certificate chains between calls. A module's
+	// documents share their chain for hours, and four of the five signatures
+	// on the way are the chain's. nil means none.
+	Cache *ChainCache
 	// Policy is what the enclave must be. The zero Policy refuses every
 	// document.
 	Policy Policy
@@ -51,7 +55,7 @@ func Verify(doc []byte, opts Options) (*Document, error) {
 	if roots == nil {
 		roots = []*x509.Certificate{AWSRoot()}
 	}
-	chain, err := verifyChain(p.cabundle, p.certificate, roots, now)
+	chain, err := verifyChain(p, roots, now, opts.Cache)
 	if err != nil {
 		return nil, err
 	}
