@@ -95,9 +95,6 @@ func checkForm(cert *x509.Certificate, i, n int) error {
 	if cert.SignatureAlgorithm != x509.ECDSAWithSHA384 {
 		return untrusted("certificate %d is not signed with ECDSA and SHA-384", i)
 	}
-	if cert.Version != 3 {
-		return untrusted("certificate %d is not of X.509 version 3", i)
-	}
 	if len(cert.UnhandledCriticalExtensions) > 0 {
 		return untrusted("certificate %d has an unknown critical extension", i)
 	}

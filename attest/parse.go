@@ -28,19 +28,13 @@ var protectedES384 = []byte{0xa1, 0x01, 0x38, 0x22}
 
 // sign1 is a COSE_Sign1 structure (RFC 9052, section 4.2) whose protected
 // header is protectedES384 and whose unprotected header is empty.
-type sign1 struct {
-	raw     []byte // without the tag
-	payload []byte
-}
+type sign1 struct{ payload, signature []byte }
 
 // parseSign1 splits a COSE_Sign1, with or without its tag 18.
 func parseSign1(doc []byte) (sign1, error) {
-	if len(doc) > maxDocument {
-		return sign1{}, malformed("%d bytes, at most %d are taken", len(doc), maxDocument)
-	}
 	r := reader{doc}
 	r.next(majorTag<<5 | 18)
-	s := sign1{raw: r.rest}
+	var s sign1
 	n, err := r.head(majorArray, "COSE_Sign1")
 	if err != nil {
 		return sign1{}, err
@@ -64,7 +58,7 @@ func parseSign1(doc []byte) (sign1, error) {
 	if s.payload, err = r.bytes("payload", 1, maxDocument); err != nil {
 		return sign1{}, err
 	}
-	if _, err = r.bytes("signature", sigSize, sigSize); err != nil {
+	if s.signature, err = r.bytes("signature", sigSize, sigSize); err != nil {
 		return sign1{}, err
 	}
 	if len(r.rest) != 0 {

@@ -211,6 +211,28 @@ func TestVectorErrors(t *testing.T) {
 	}
 }
 
+// Frames that a decoder which only looks at items would take for the document.
+func TestFrame(t *testing.T) {
+	v := findVector(t, "veracruz")
+	for name, edit := range map[string]func([]byte) []byte{
+		"array of 3":            func(d []byte) []byte { d[0] = 0x83; return d },
+		"array of 5":            func(d []byte) []byte { d[0] = 0x85; return d },
+		"unprotected of 1 pair": func(d []byte) []byte { d[6] = 0xa1; return d },
+		"trailing break":        func(d []byte) []byte { return append(d, 0xff) },
+		"trailing null":         func(d []byte) []byte { return append(d, 0xf6) },
+	} {
+		if _, err := attest.Verify(edit(v.doc(t)), v.options(t, v.At)); !errors.Is(err, attest.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, name := range []string{"vaportpm-nitrotpm", "nitrotpm", "both-pcrs"} {
+		v := findVector(t, name)
+		if _, err := attest.Verify(v.doc(t), v.options(t, v.At)); err == nil || !strings.Contains(err.Error(), "NitroTPM") {
+			t.Errorf("%s: the error does not tell what the document is: %v", name, err)
+		}
+	}
+}
+
 func findVector(t testing.TB, name string) *vector {
 	t.Helper()
 	all := loadVectors(t)

@@ -38,8 +38,11 @@ type Options struct {
 // no Document beside an error. Verify does not keep or change doc, allocates a
 // small multiple of its size, and is safe for concurrent use.
 func Verify(doc []byte, opts Options) (*Document, error) {
+	if len(doc) > maxDocument {
+		return nil, malformed("%d bytes, at most %d are taken", len(doc), maxDocument)
+	}
 	// One copy, so that the Document does not change with the caller's buffer.
-	s, err := parseSign1(bytes.Clone(doc[:min(len(doc), maxDocument+1)]))
+	s, err := parseSign1(bytes.Clone(doc))
 	if err != nil {
 		return nil, err
 	}
@@ -88,9 +91,10 @@ func Verify(doc []byte, opts Options) (*Document, error) {
 // verify checks the signature over the Sig_structure (RFC 9052, section 4.4)
 // with an empty external_aad.
 func (s sign1) verify(leaf *x509.Certificate) error {
-	var m cose.UntaggedSign1Message
-	if err := m.UnmarshalCBOR(s.raw); err != nil {
-		return malformed("not a COSE_Sign1")
+	m := cose.Sign1Message{
+		Headers:   cose.Headers{Protected: cose.ProtectedHeader{cose.HeaderLabelAlgorithm: cose.AlgorithmES384}},
+		Payload:   s.payload,
+		Signature: s.signature,
 	}
 	v, err := cose.NewVerifier(cose.AlgorithmES384, leaf.PublicKey.(*ecdsa.PublicKey))
 	if err != nil {
