@@ -22,6 +22,11 @@ const (
 	// tested, where options do not say. A peer that does not answer within as
 	// long again is given up.
 	DefaultKeepalive = 15 * time.Second
+
+	// defaultMaxHeld bounds the messages that wait on one connection to be
+	// received, in bytes. Calls beyond it fail, so that many streams cannot
+	// together take the memory that each alone may.
+	defaultMaxHeld = 64 << 20
 )
 
 // conn is one connection, seen from either side.
@@ -29,6 +34,8 @@ type conn struct {
 	net       net.Conn
 	out       *outbox
 	limit     int // of a message, in bytes
+	maxHeld   int64
+	held      atomic.Int64 // bytes of messages that were not received yet, of all streams
 	keepalive time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -49,7 +56,7 @@ type conn struct {
 
 func newConn(nc net.Conn, limit int, keepalive time.Duration, log *slog.Logger) *conn {
 	c := &conn{
-		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, keepalive: keepalive, log: log,
+		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, maxHeld: int64(max(defaultMaxHeld, 2*limit)), keepalive: keepalive, log: log,
 		gone: make(chan struct{}), streams: map[uint32]*stream{},
 	}
 	c.out.put(appendHello) // before anything else can be

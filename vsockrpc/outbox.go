@@ -50,10 +50,14 @@ func (o *outbox) wake() {
 func (o *outbox) wait(ctx context.Context, done <-chan struct{}) error {
 	for {
 		o.mu.Lock()
-		if o.err != nil || len(o.buf) < outboxLimit {
+		if o.err != nil {
 			err := o.err
 			o.mu.Unlock()
-			return err
+			return &Error{Code: Unavailable, Message: "the connection broke", cause: err}
+		}
+		if len(o.buf) < outboxLimit {
+			o.mu.Unlock()
+			return nil
 		}
 		if o.room == nil {
 			o.room = make(chan struct{})

@@ -715,3 +715,47 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.b.String()
 }
+
+// Many streams that nobody reads cannot together take more memory than the
+// connection's limit; the one that goes too far fails, the others stay.
+func TestHeldBytesAreBounded(t *testing.T) {
+	addr := address(t, "unix")
+	s := vsockrpc.NewServer(vsockrpc.ServerOptions{MaxMessageSize: 48 << 20})
+	release := make(chan struct{})
+	s.HandleStream("ignore", func(_ context.Context, st *vsockrpc.ServerStream) error {
+		<-release
+		for {
+			if _, err := st.Recv(); err != nil {
+				return nil
+			}
+		}
+	})
+	s.Handle("echo", func(_ context.Context, req []byte) ([]byte, error) { return req, nil })
+	l, err := vsockrpc.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go s.Serve(l)
+	defer s.Close()
+	defer close(release)
+	c := dial(t, addr)
+	refused := false
+	for range 4 { // 48 MiB each, of which 96 MiB may wait
+		st, err := c.Stream(t.Context(), "ignore")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer st.Close()
+		if err := st.Send(make([]byte, 48<<20)); errors.Is(err, vsockrpc.ResourceExhausted) {
+			refused = true
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !refused {
+		t.Error("192 MiB wait on one connection")
+	}
+	if _, err := c.Call(t.Context(), "echo", nil); err != nil {
+		t.Errorf("another call: %v", err)
+	}
+}

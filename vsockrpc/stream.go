@@ -14,7 +14,7 @@ import (
 // message is received, or on arrival if its message is still arriving and
 // nothing waits in front of it, so that a message may be larger than the
 // window. What a reader leaves lying is thus bounded by the window and one
-// message.
+// message, and for all streams together by the connection's limit.
 type stream struct {
 	conn *conn
 	id   uint32
@@ -27,6 +27,7 @@ type stream struct {
 	err       *Error        // how the call ended; nil while it runs
 	done      chan struct{} // closed when err is set
 	arrived   chan struct{} // capacity 1: queue, remoteEnd or err changed
+	held      int           // bytes of messages, counted in conn.held
 	granted   int           // what the peer may still send
 	credit    int           // what to grant it with the next WINDOW
 	window    int           // what we may still send
@@ -68,6 +69,7 @@ func (s *stream) end(e *Error) bool {
 	}
 	s.err = e
 	s.partial = message{}
+	s.unhold(s.held)
 	close(s.done)
 	s.mu.Unlock()
 	signal(s.arrived)
@@ -93,6 +95,11 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 	if len(s.partial.data)+len(p) > limit {
 		return errorf(ResourceExhausted, "message larger than %d bytes", limit)
 	}
+	if s.conn.held.Add(int64(len(p))) > s.conn.maxHeld {
+		s.conn.held.Add(-int64(len(p)))
+		return errorf(ResourceExhausted, "too many bytes wait on this connection")
+	}
+	s.held += len(p)
 	if s.arriving {
 		s.partial.data = append(s.partial.data, p...)
 	} else {
@@ -113,6 +120,13 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 	}
 	signal(s.arrived)
 	return nil
+}
+
+// unhold gives up n bytes of those that wait. It needs s.mu.
+func (s *stream) unhold(n int) {
+	n = min(n, s.held) // nothing is held once the call has ended
+	s.held -= n
+	s.conn.held.Add(-int64(n))
 }
 
 // endStream takes a DATA frame that only ends the stream.
@@ -157,6 +171,7 @@ func (s *stream) recv(ctx context.Context) ([]byte, error) {
 			m := s.queue[0]
 			s.queue[0] = message{}
 			s.queue = s.queue[1:]
+			s.unhold(len(m.data))
 			s.release(m.owed)
 			s.releaseFront()
 			s.mu.Unlock()

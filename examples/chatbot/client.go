@@ -51,6 +51,7 @@ func runClient(ctx context.Context, args []string, s streams) error {
 	ask := askFlags(fs)
 	template := fs.String("template", chat.DefaultTemplate, "the model's prompt form, with one %s for the question")
 	keepCase := fs.Bool("keep-case", false, "send the question as typed, not in lower case")
+	plain := fs.Bool("plain-http", false, "allow http to a parent on another machine (the network can read the delegated credentials; discouraged)")
 	verbose := fs.Bool("v", false, "tell each step")
 	if err := parse(fs, args, s); err != nil {
 		return err
@@ -94,7 +95,7 @@ func runClient(ctx context.Context, args []string, s streams) error {
 		steps = step.New(s.err, "client")
 	}
 	c, err := chat.New(chat.Options{
-		ParentURL: *parent, KMS: sealer, Delegate: sent, Region: *region,
+		ParentURL: *parent, PlainHTTP: *plain, KMS: sealer, Delegate: sent, Region: *region,
 		Template: *template, KeepCase: *keepCase, Steps: steps,
 	})
 	if err != nil {

@@ -35,7 +35,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"nothing"}, {"demo", "-none"}, {"demo", "argument"}, {"demo", "-break-pcr"},
 		{"client"}, {"client", "-key-arn", "x"}, {"client", "-key-arn", "x", "-delegate", "f", "-send-own-credentials"},
-		{"enclave"}, {"kms"}, {"parent", "-egress", "nonsense"}, {"parent", "-egress", "=x"},
+		{"enclave"}, {"kms"}, {"parent", "-egress", "nonsense"}, {"parent", "-egress", "=x"}, {"parent", "-tls-cert", "x"},
 	} {
 		if code, out, errOut := runArgs(t, "", args...); code != exitUsage || out != "" || errOut == "" {
 			t.Errorf("%q: exit status %d, %q, %q", args, code, out, errOut)

@@ -125,7 +125,7 @@ func (f *enclaveFlags) serve(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	srv := vsockrpc.NewServer(vsockrpc.ServerOptions{MaxMessageSize: wire.MaxMessage, Logger: logger})
+	srv := vsockrpc.NewServer(vsockrpc.ServerOptions{MaxMessageSize: wire.MaxMessage, MaxStreams: 512, MaxConns: 16, Logger: logger})
 	srv.Handle(wire.Method, svc.Ask)
 	l, err := vsockrpc.Listen(*f.listen)
 	if err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -30,6 +31,8 @@ func runParent(ctx context.Context, args []string, s streams) error {
 	fs := newFlags("parent", parentAbout, s)
 	listen := fs.String("listen", "127.0.0.1:5001", "`host:port` to serve HTTP on")
 	enclave := fs.String("enclave", "vsock://16:5000", "address of the enclave: vsock://CID:PORT or unix:///PATH")
+	certFile := fs.String("tls-cert", "", "PEM `file` of the certificate to serve HTTPS with; needs -tls-key")
+	keyFile := fs.String("tls-key", "", "PEM `file` of its private key")
 	timeout := fs.Duration("timeout", time.Minute, "longest time for one question")
 	verbose := fs.Bool("v", false, "tell each step")
 	supervised := supervisedFlag(fs)
@@ -37,6 +40,9 @@ func runParent(ctx context.Context, args []string, s streams) error {
 	fs.Var(&egress, "egress", "`ADDR=HOST:PORT`: let the enclave reach HOST:PORT through ADDR, such as vsock://3:8000 (repeatable)")
 	if err := parse(fs, args, s); err != nil {
 		return err
+	}
+	if (*certFile == "") != (*keyFile == "") {
+		return badUsage(fs, "-tls-cert and -tls-key go together")
 	}
 	ctx, cancel := supervise(ctx, *supervised, s.in)
 	defer cancel()
@@ -78,8 +84,19 @@ func runParent(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
+	scheme := "http"
+	if *certFile != "" {
+		scheme = "https"
+		cert, err := tls.LoadX509KeyPair(*certFile, *keyFile)
+		if err != nil {
+			return err
+		}
+		l = tls.NewListener(l, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}})
+	} else if !net.IP.IsLoopback(l.Addr().(*net.TCPAddr).IP) {
+		fmt.Fprintln(s.err, "WARNING: serving plain HTTP to the network, which can read the delegated credentials in it: give -tls-cert and -tls-key")
+	}
 	go func() { failed <- srv.Serve(l) }()
-	if err := sayReady(s.out, local.ParentReady{URL: "http://" + l.Addr().String()}); err != nil {
+	if err := sayReady(s.out, local.ParentReady{URL: scheme + "://" + l.Addr().String()}); err != nil {
 		return err
 	}
 	select {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -28,8 +29,12 @@ const DefaultTemplate = "Question: %s\nAnswer:"
 
 // Options configures a Client.
 type Options struct {
-	// ParentURL is the parent's base URL, such as http://127.0.0.1:5001.
+	// ParentURL is the parent's base URL, such as https://parent.example:5001.
+	// The delegated credentials travel in the requests, so plain http is
+	// taken for loopback addresses only, unless PlainHTTP is set.
 	ParentURL string
+	// PlainHTTP allows http to any host.
+	PlainHTTP bool
 	// KMS encrypts questions and opens answers, with the user's own
 	// credentials, which stay in this process.
 	KMS *envelope.Client
@@ -82,6 +87,9 @@ func New(opts Options) (*Client, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return nil, errors.New("chat: the parent's URL must be http://HOST:PORT or https://HOST:PORT")
 	}
+	if u.Scheme == "http" && !opts.PlainHTTP && !loopback(u.Hostname()) {
+		return nil, errors.New("chat: plain http to another machine would show the delegated credentials to the network: use https")
+	}
 	if opts.HTTP == nil {
 		opts.HTTP = &http.Client{Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,
@@ -90,6 +98,11 @@ func New(opts Options) (*Client, error) {
 		}}
 	}
 	return &Client{opts: opts, url: u.JoinPath(wire.Path).String()}, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // Ask sends one question and waits for its answer, until ctx ends.

@@ -366,13 +366,18 @@ func TestBadOptions(t *testing.T) {
 	if _, err := service.New(service.Options{}); err == nil {
 		t.Error("empty options accepted")
 	}
-	for _, u := range []string{"", "localhost:5001", "ftp://x", "http://"} {
+	for _, u := range []string{"", "localhost:5001", "ftp://x", "http://", "http://parent.example:5001", "http://10.0.0.1:5001"} {
 		f := chat.Options{ParentURL: u, KMS: &envelope.Client{}, Delegate: creds(clientRole), Region: "r"}
 		if _, err := chat.New(f); err == nil {
 			t.Errorf("URL %q accepted", u)
 		}
 	}
-	if _, err := chat.New(chat.Options{ParentURL: "http://x", KMS: &envelope.Client{}, Delegate: creds(clientRole), Region: "r", Template: "no verb"}); err == nil {
+	for _, u := range []string{"https://parent.example", "http://127.0.0.1:5001", "http://localhost:5001", "http://[::1]:5001"} {
+		if _, err := chat.New(chat.Options{ParentURL: u, KMS: &envelope.Client{}, Delegate: creds(clientRole), Region: "r"}); err != nil {
+			t.Errorf("URL %q: %v", u, err)
+		}
+	}
+	if _, err := chat.New(chat.Options{ParentURL: "https://x", KMS: &envelope.Client{}, Delegate: creds(clientRole), Region: "r", Template: "no verb"}); err == nil {
 		t.Error("a template without a place for the question accepted")
 	}
 }
