@@ -87,6 +87,9 @@ func (c *Client) Encrypt(ctx context.Context, plaintext []byte, ec EncryptionCon
 	if err := c.checkKey(out.KeyId); err != nil {
 		return nil, err
 	}
+	if len(out.CiphertextBlob) == 0 {
+		return nil, &KMSError{"Encrypt", errNoCiphertext}
+	}
 	return out.CiphertextBlob, nil
 }
 
@@ -134,6 +137,9 @@ func (c *Client) DecryptUnattested(ctx context.Context, ciphertext []byte, ec En
 		clear(out.Plaintext)
 		return nil, err
 	}
+	if len(out.Plaintext) == 0 {
+		return nil, &KMSError{"Decrypt", errNoPlaintext}
+	}
 	return out.Plaintext, nil
 }
 
@@ -171,6 +177,10 @@ func (c *Client) GenerateDataKey(ctx context.Context, ec EncryptionContext) (Dat
 	if len(plaintext) != contentKeySize {
 		clear(plaintext)
 		return DataKey{}, ErrOpen
+	}
+	if len(out.CiphertextBlob) == 0 {
+		clear(plaintext)
+		return DataKey{}, &KMSError{"GenerateDataKey", errNoCiphertext}
 	}
 	return DataKey{Plaintext: plaintext, Ciphertext: out.CiphertextBlob}, nil
 }

@@ -34,12 +34,18 @@ var (
 	ErrEmpty = errors.New("envelope: empty input")
 )
 
+// What a KMSError holds when KMS reported success without a result.
+var (
+	errNoCiphertext = errors.New("the answer has no ciphertext")
+	errNoPlaintext  = errors.New("the answer has no plaintext")
+)
+
 // KMSError is a call to KMS that failed. It unwraps to the SDK's error, and to
 // ErrDenied where that applies.
 type KMSError struct {
 	// Op is the KMS operation, such as "Decrypt".
 	Op string
-	// Err is the SDK's error.
+	// Err is the SDK's error, or says what a successful answer lacked.
 	Err error
 }
 

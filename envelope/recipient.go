@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -15,10 +16,15 @@ import (
 
 // Ages at which a Recipient renews what it holds.
 const (
-	// documentAge is when the attestation document is renewed. KMS gives no
-	// limit; under four minutes is this package's own choice, and kmstest
-	// refuses documents of over five.
-	documentAge = 3 * time.Minute
+	// renewAge is when another attestation document is asked for, in the
+	// background.
+	renewAge = 3 * time.Minute
+	// maxDocumentAge is when a document is no longer used. KMS states no
+	// limit; four minutes is this package's own choice, and kmstest refuses
+	// documents of over five.
+	maxDocumentAge = 4 * time.Minute
+	// renewTimeout bounds one renewal in the background.
+	renewTimeout = 30 * time.Second
 	// defaultKeyAge is when a new key is made.
 	defaultKeyAge = 24 * time.Hour
 )
@@ -26,31 +32,42 @@ const (
 // RecipientOptions configures NewRecipient.
 type RecipientOptions struct {
 	// Attester makes the attestation documents. Required; *attest.NSM is one.
+	// It must stay open as long as the Recipient is used.
 	Attester attest.Attester
+	// Entropy is mixed into the kernel's random number generator before each
+	// key is made: 64 bytes are read from it and written to /dev/random.
+	// *attest.NSM is such a source, and an enclave has few others. nil mixes
+	// nothing in.
+	Entropy io.Reader
 	// KeyBits is the size of the RSA key: 2048, 3072 or 4096. 0 means 2048,
 	// the size that AWS documents for KMS.
 	KeyBits int
 	// KeyAge is when a new key takes the old one's place. Messages for the
 	// old one that are still under way are opened with it. 0 means 24 hours.
 	KeyAge time.Duration
-	// Clock tells the time. nil means time.Now.
+	// Clock tells the time. nil means time.Now, whose monotonic reading does
+	// not follow a clock that the parent sets.
 	Clock func() time.Time
 }
 
 // Recipient is an enclave's RSA key for messages from KMS, with the
 // attestation document that vouches for it. The private key never leaves the
-// process. A Recipient is safe for concurrent use and meant to be shared: one
-// an enclave is enough.
+// process; Go has no means to wipe one that was replaced. A Recipient is safe
+// for concurrent use and meant to be shared: one an enclave is enough.
 //
-// The key comes from Go's crypto/rand, which reads the kernel's generator and
-// takes no other source. In an enclave, mix the NSM's entropy into the
-// kernel's before the first key is made, by writing what attest.NSM's Read
-// gives to /dev/random.
+// The document is renewed when it is used at an age of three minutes or more.
+// While one renewal is under way, calls go on with the document at hand; only
+// when that is four minutes old do they wait, each until its own context ends.
+//
+// The key comes from the kernel's generator: since Go 1.26 rsa.GenerateKey
+// ignores any other source. RecipientOptions.Entropy therefore goes to the
+// kernel and not to the key.
 type Recipient struct {
 	opts RecipientOptions
 
-	mu      sync.Mutex // held while a key or a document is made, for milliseconds
+	mu      sync.Mutex // never held while a key or a document is made
 	current recipientKey
+	renewal *renewal // under way; nil if none is
 }
 
 // recipientKey is a key and its document at one time. It is never changed, so
@@ -63,7 +80,14 @@ type recipientKey struct {
 	attested time.Time
 }
 
-// NewRecipient makes a key and has it attested.
+// renewal is one attempt to renew. Its err is set before done is closed.
+type renewal struct {
+	done chan struct{}
+	err  error
+}
+
+// NewRecipient makes a key and has it attested, which takes a good part of a
+// second for 2048 bits, and some seconds for 4096.
 func NewRecipient(ctx context.Context, opts RecipientOptions) (*Recipient, error) {
 	if opts.Attester == nil {
 		return nil, errors.New("envelope: a Recipient needs an Attester")
@@ -82,20 +106,76 @@ func NewRecipient(ctx context.Context, opts RecipientOptions) (*Recipient, error
 		opts.Clock = time.Now
 	}
 	r := &Recipient{opts: opts}
-	if _, err := r.key(ctx); err != nil {
+	k, err := r.renew(ctx, recipientKey{})
+	if err != nil {
 		return nil, err
 	}
+	r.current = k
 	return r, nil
 }
 
 // key returns a key with a document that is fresh enough for one call.
 func (r *Recipient) key(ctx context.Context) (recipientKey, error) {
+	for {
+		k, pending := r.poll()
+		if pending == nil {
+			return k, nil
+		}
+		select {
+		case <-ctx.Done():
+			return recipientKey{}, fmt.Errorf("envelope: waiting for an attestation document: %w", ctx.Err())
+		case <-pending.done:
+			if pending.err != nil {
+				return recipientKey{}, pending.err
+			}
+		}
+	}
+}
+
+// poll returns the key at hand if it can be used, else a renewal to wait for.
+// It starts the renewal if one is due and none is under way.
+func (r *Recipient) poll() (recipientKey, *renewal) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.opts.Clock()
 	k := r.current
-	// A clock that was set back makes things older, not younger: renew.
-	if age := now.Sub(k.made); k.private == nil || age >= r.opts.KeyAge || age < 0 {
+	age := now.Sub(k.attested)
+	if (age >= renewAge || age < 0 || r.keyIsOld(k, now)) && r.renewal == nil {
+		r.renewal = &renewal{done: make(chan struct{})}
+		go r.background(r.renewal, k)
+	}
+	// A clock that was set back makes documents older, not younger.
+	if 0 <= age && age < maxDocumentAge {
+		return k, nil
+	}
+	return recipientKey{}, r.renewal
+}
+
+// background runs one renewal. Its context is none of the callers', for all of
+// them wait for it.
+func (r *Recipient) background(n *renewal, old recipientKey) {
+	ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
+	defer cancel()
+	k, err := r.renew(ctx, old)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		r.current = k
+	}
+	n.err = err
+	r.renewal = nil
+	close(n.done)
+}
+
+// renew returns k with a new document, and with a new key if it is time.
+func (r *Recipient) renew(ctx context.Context, k recipientKey) (recipientKey, error) {
+	if now := r.opts.Clock(); k.private == nil || r.keyIsOld(k, now) {
+		if r.opts.Entropy != nil {
+			if err := mixEntropy(r.opts.Entropy, kernelPool); err != nil {
+				return recipientKey{}, err
+			}
+		}
 		private, err := rsa.GenerateKey(rand.Reader, r.opts.KeyBits)
 		if err != nil {
 			return recipientKey{}, fmt.Errorf("envelope: making the recipient's key: %w", err)
@@ -106,15 +186,22 @@ func (r *Recipient) key(ctx context.Context) (recipientKey, error) {
 		}
 		k = recipientKey{private: private, public: public, made: now}
 	}
-	if age := now.Sub(k.attested); k.document == nil || age >= documentAge || age < 0 {
-		document, err := r.opts.Attester.Attest(ctx, attest.Request{PublicKey: k.public})
-		if err != nil {
-			return recipientKey{}, fmt.Errorf("envelope: attesting the recipient's key: %w", err)
-		}
-		k.document, k.attested = document, now
+	k.attested = r.opts.Clock() // before it is, so as not to think it younger
+	document, err := r.opts.Attester.Attest(ctx, attest.Request{PublicKey: k.public})
+	if err == nil && len(document) == 0 {
+		err = errors.New("no document")
 	}
-	r.current = k
+	if err != nil {
+		return recipientKey{}, fmt.Errorf("envelope: attesting the recipient's key: %w", err)
+	}
+	k.document = document
 	return k, nil
+}
+
+// keyIsOld reports whether another key should take k's place.
+func (r *Recipient) keyIsOld(k recipientKey, now time.Time) bool {
+	age := now.Sub(k.made)
+	return age >= r.opts.KeyAge || age < 0
 }
 
 // unwrap opens what KMS encrypted to the key.

@@ -35,6 +35,9 @@ const (
 // authentication, so do not let strangers submit messages in large numbers.
 // UnwrapCMS is safe for concurrent use with one key.
 func UnwrapCMS(key *rsa.PrivateKey, message []byte, opts UnwrapOptions) ([]byte, error) {
+	if key == nil || key.N == nil {
+		return nil, ErrOpen
+	}
 	m, err := parseEnvelopedData(message)
 	if err != nil {
 		return nil, ErrOpen
