@@ -56,6 +56,7 @@ func UnwrapCMS(key *rsa.PrivateKey, message []byte, opts UnwrapOptions) ([]byte,
 func (m *envelopedData) open(key *rsa.PrivateKey) ([]byte, error) {
 	var contentKey, random [contentKeySize]byte
 	defer clear(contentKey[:])
+	defer clear(random[:])
 	rand.Read(random[:])
 
 	decrypted, err := rsa.DecryptOAEP(sha256.New(), nil, key, m.encryptedKey, nil)
