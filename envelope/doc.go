@@ -10,7 +10,7 @@
 // and answers a CMS EnvelopedData that only that key opens, in place of the
 // plaintext:
 //
-//	recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: nsm})
+//	recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: nsm, Entropy: nsm})
 //	client, err := envelope.NewClient(envelope.Options{KMS: kms.New(…), KeyID: arn, Recipient: recipient})
 //	plaintext, err := client.Decrypt(ctx, ciphertext, envelope.EncryptionContext{"direction": "request"})
 //
