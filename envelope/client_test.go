@@ -135,6 +135,11 @@ func TestClientWithKMS(t *testing.T) {
 	if !errors.Is(err, envelope.ErrOpen) {
 		t.Errorf("a data key of 8 bytes: %v", err)
 	}
+	// The right answer with the plaintext in the open beside it.
+	leaky := newClient(t, envelope.Options{KMS: decryptInTheOpen{api}, KeyID: arn, Recipient: r})
+	if got, err := leaky.Decrypt(ctx, blob, request); !errors.Is(err, envelope.ErrNotAttested) || got != nil {
+		t.Errorf("plaintext beside the right answer: %q, %v", got, err)
+	}
 	// An enclave of another root.
 	_, _, other, stopOther, err := setup(ctx)
 	if err != nil {
@@ -160,6 +165,18 @@ func (d dataKeyFrom) GenerateDataKey(ctx context.Context, in *kms.GenerateDataKe
 		return nil, err
 	}
 	return &kms.GenerateDataKeyOutput{KeyId: out.KeyId, CiphertextBlob: d.blob, CiphertextForRecipient: out.CiphertextForRecipient}, nil
+}
+
+// decryptInTheOpen adds a plaintext to KMS's answer.
+type decryptInTheOpen struct{ *kms.Client }
+
+func (d decryptInTheOpen) Decrypt(ctx context.Context, in *kms.DecryptInput, opts ...func(*kms.Options)) (*kms.DecryptOutput, error) {
+	out, err := d.Client.Decrypt(ctx, in, opts...)
+	if err != nil {
+		return nil, err
+	}
+	out.Plaintext = []byte("question")
+	return out, nil
 }
 
 func TestClientRefusesAnswers(t *testing.T) {

@@ -89,3 +89,33 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	})
 }
+
+// Under a random key one padding in 256 or so looks right; that must not make
+// garbage a plaintext. An encrypted key of the wrong size fails without an RSA
+// operation, so that many can be tried.
+func TestOpenNeverReturnsGarbage(t *testing.T) {
+	key := readKey(t, "cms/keys/rsa2048.key.pem")
+	zero := make([]byte, contentKeySize)
+	m := seal(t, key, zero, zero, bytes.Repeat([]byte{16}, 32))
+	m.encryptedKey = append(m.encryptedKey, 0)
+	for range 5000 { // misses a fault with a probability of 3 in 10⁹
+		if got, err := m.open(key); err != ErrOpen || got != nil {
+			t.Fatalf("%d bytes, %v", len(got), err)
+		}
+	}
+}
+
+func TestBERDepth(t *testing.T) {
+	nested := func(levels int) []byte {
+		b := bytes.Repeat([]byte{tagSequence, 0x80}, levels)
+		return append(b, make([]byte, 2*levels)...)
+	}
+	if _, rest, err := readElement(nested(maxBERDepth+1), 0); err != nil || len(rest) != 0 {
+		t.Errorf("%d levels: %v", maxBERDepth+1, err)
+	}
+	for _, levels := range []int{maxBERDepth + 2, 1 << 20} {
+		if _, _, err := readElement(nested(levels), 0); err == nil {
+			t.Errorf("%d levels: accepted", levels)
+		}
+	}
+}
