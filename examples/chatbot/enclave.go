@@ -101,10 +101,7 @@ func (f *enclaveFlags) serve(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	if err := mixEntropy(nsm); err != nil {
-		return err
-	}
-	recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: nsm})
+	recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: nsm, Entropy: nsm})
 	if err != nil {
 		return err
 	}
@@ -180,26 +177,6 @@ func (f *enclaveFlags) openNSM() (*attest.NSM, error) {
 		return nil, err
 	}
 	return attest.OpenNSM(attest.NSMOptions{Device: device.Device()})
-}
-
-// mixEntropy gives the kernel's generator entropy from the NSM before the first
-// key is made: an enclave that has just booted has little of its own.
-func mixEntropy(nsm io.Reader) error {
-	seed := make([]byte, 512)
-	defer clear(seed)
-	if _, err := io.ReadFull(nsm, seed); err != nil {
-		return err
-	}
-	// Writing mixes into the pool (random(4)); it can make it no worse.
-	pool, err := os.OpenFile("/dev/random", os.O_WRONLY, 0)
-	if err != nil {
-		return fmt.Errorf("mixing entropy: %w", err)
-	}
-	defer pool.Close()
-	if _, err := pool.Write(seed); err != nil {
-		return fmt.Errorf("mixing entropy: %w", err)
-	}
-	return nil
 }
 
 // ownPCRs asks the device for PCR0 to PCR2.
