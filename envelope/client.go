@@ -63,7 +63,7 @@ func NewClient(opts Options) (*Client, error) {
 		return nil, errors.New("envelope: a Client needs a KMS API")
 	}
 	if !isKeyARN(opts.KeyID) {
-		return nil, errors.New("envelope: KeyID must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID)")
+		return nil, errKeyARN
 	}
 	return &Client{opts}, nil
 }
@@ -213,13 +213,20 @@ func (c *Client) unwrap(key recipientKey, keyID *string, plaintext, forRecipient
 }
 
 func (c *Client) check(input []byte, most int, ec EncryptionContext) error {
+	if err := checkInput(input, most); err != nil {
+		return err
+	}
+	return c.checkContext(ec)
+}
+
+func checkInput(input []byte, most int) error {
 	switch {
 	case len(input) == 0:
 		return ErrEmpty
 	case len(input) > most:
 		return ErrTooLarge
 	}
-	return c.checkContext(ec)
+	return nil
 }
 
 func (c *Client) checkContext(ec EncryptionContext) error {
@@ -235,6 +242,8 @@ func (c *Client) checkKey(keyID *string) error {
 	}
 	return nil
 }
+
+var errKeyARN = errors.New("envelope: KeyID must be the ARN of a KMS key (arn:aws:kms:REGION:ACCOUNT:key/ID)")
 
 // isKeyARN reports whether s has the form arn:PARTITION:kms:REGION:ACCOUNT:key/ID.
 func isKeyARN(s string) bool {

@@ -67,7 +67,8 @@ type Recipient struct {
 
 	mu      sync.Mutex // never held while a key or a document is made
 	current recipientKey
-	renewal *renewal // under way; nil if none is
+	former  *rsa.PrivateKey // the key before, for messages that are still under way
+	renewal *renewal        // under way; nil if none is
 }
 
 // recipientKey is a key and its document at one time. It is never changed, so
@@ -161,6 +162,9 @@ func (r *Recipient) background(n *renewal, old recipientKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil {
+		if k.private != r.current.private {
+			r.former = r.current.private
+		}
 		r.current = k
 	}
 	n.err = err
@@ -202,6 +206,29 @@ func (r *Recipient) renew(ctx context.Context, k recipientKey) (recipientKey, er
 func (r *Recipient) keyIsOld(k recipientKey, now time.Time) bool {
 	age := now.Sub(k.made)
 	return age >= r.opts.KeyAge || age < 0
+}
+
+// Document returns an attestation document for the key, at most four minutes
+// old, to give to somebody who signs requests for this enclave (SignDecrypt).
+// Callers must not change it.
+func (r *Recipient) Document(ctx context.Context) ([]byte, error) {
+	k, err := r.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return k.document, nil
+}
+
+// unwrap opens what KMS encrypted to the key, or to the one before it.
+func (r *Recipient) unwrap(ciphertextForRecipient []byte) ([]byte, error) {
+	r.mu.Lock()
+	current, former := r.current.private, r.former
+	r.mu.Unlock()
+	plaintext, err := UnwrapCMS(current, ciphertextForRecipient, UnwrapOptions{})
+	if err != nil && former != nil {
+		return UnwrapCMS(former, ciphertextForRecipient, UnwrapOptions{})
+	}
+	return plaintext, err
 }
 
 // unwrap opens what KMS encrypted to the key.

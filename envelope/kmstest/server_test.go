@@ -371,6 +371,7 @@ func TestChangedRequest(t *testing.T) {
 		},
 		"host":             func(r *http.Request) { r.Host = "kms.us-east-1.amazonaws.com" },
 		"query":            func(r *http.Request) { r.URL.RawQuery = "x=1" },
+		"token":            func(r *http.Request) { r.Header.Set("X-Amz-Security-Token", "another") },
 		"no authorization": func(r *http.Request) { r.Header.Del("Authorization") },
 	} {
 		c := f.kms(user, func(o *kms.Options) {
@@ -382,7 +383,7 @@ func TestChangedRequest(t *testing.T) {
 			})}
 		})
 		_, err := c.Encrypt(t.Context(), &kms.EncryptInput{KeyId: &f.arn, Plaintext: []byte("x")})
-		if got := code(err); !slices.Contains([]string{"InvalidSignatureException", "MissingAuthenticationTokenException", "IncompleteSignatureException"}, got) {
+		if got := code(err); !slices.Contains([]string{"InvalidSignatureException", "MissingAuthenticationTokenException", "IncompleteSignatureException", "UnrecognizedClientException"}, got) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

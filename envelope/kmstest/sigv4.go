@@ -88,7 +88,8 @@ func signatureOf(r *http.Request, body []byte, p *Principal, signed []string, re
 		case "content-length":
 			again.ContentLength = int64(len(body))
 		default:
-			again.Header[http.CanonicalHeaderKey(name)] = r.Header.Values(name)
+			// A copy: the signer writes into the slices of its headers.
+			again.Header[http.CanonicalHeaderKey(name)] = slices.Clone(r.Header.Values(name))
 		}
 	}
 	hash := sha256.Sum256(body)
