@@ -15,8 +15,8 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-// ErrNotDelegated: a signed request is not the one that the Courier was asked
-// to send: of another operation, key, context, host or form.
+// ErrNotDelegated is returned for a signed request that is not the one that the
+// Courier was asked to send: of another operation, key, context, host or form.
 var ErrNotDelegated = errors.New("envelope: the signed request is for something else")
 
 // Limits of a Courier, in bytes.

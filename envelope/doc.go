@@ -23,6 +23,15 @@
 // The same Client without a Recipient encrypts for the enclave, and opens what
 // the key policy lets it open, with DecryptUnattested.
 //
+// # Without handing over credentials
+//
+// The client need not give an enclave credentials for it to decrypt. It can
+// sign the one KMS request that it wants made: SignDecrypt verifies the
+// enclave's attestation document (Recipient.Document) against the client's own
+// policy and returns the HTTP request, signed, which anyone may carry. In the
+// enclave a Courier sends it and opens the answer, which only that enclave's
+// key can. The request allows nothing else, and KMS takes it for five minutes.
+//
 // # What it does not protect from
 //
 // CMS EnvelopedData is encrypted, not authenticated: whoever can answer in
