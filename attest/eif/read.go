@@ -77,7 +77,7 @@ func Read(r io.Reader) (*Image, error) {
 		return nil, ErrChecksum
 	}
 	p.image.PCRs = p.m.pcrs()
-	if p.signature != nil {
+	if p.seen[Signature] > 0 {
 		cert, err := verifySignature(p.signature, p.image.PCRs[0])
 		if err != nil {
 			return nil, err
