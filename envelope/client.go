@@ -29,6 +29,9 @@ type KMSAPI interface {
 	Encrypt(context.Context, *kms.EncryptInput, ...func(*kms.Options)) (*kms.EncryptOutput, error)
 	Decrypt(context.Context, *kms.DecryptInput, ...func(*kms.Options)) (*kms.DecryptOutput, error)
 	GenerateDataKey(context.Context, *kms.GenerateDataKeyInput, ...func(*kms.Options)) (*kms.GenerateDataKeyOutput, error)
+	GenerateDataKeyPair(context.Context, *kms.GenerateDataKeyPairInput, ...func(*kms.Options)) (*kms.GenerateDataKeyPairOutput, error)
+	GenerateRandom(context.Context, *kms.GenerateRandomInput, ...func(*kms.Options)) (*kms.GenerateRandomOutput, error)
+	DeriveSharedSecret(context.Context, *kms.DeriveSharedSecretInput, ...func(*kms.Options)) (*kms.DeriveSharedSecretOutput, error)
 }
 
 var _ KMSAPI = (*kms.Client)(nil)
@@ -202,14 +205,23 @@ func (c *Client) recipient(ctx context.Context) (recipientKey, *types.RecipientI
 
 // unwrap checks and opens the answer to an attested operation.
 func (c *Client) unwrap(key recipientKey, keyID *string, plaintext, forRecipient []byte) ([]byte, error) {
-	if len(plaintext) != 0 || len(forRecipient) == 0 {
-		clear(plaintext)
-		return nil, ErrNotAttested
+	if err := checkAttested(plaintext, forRecipient); err != nil {
+		return nil, err
 	}
 	if err := c.checkKey(keyID); err != nil {
 		return nil, err
 	}
 	return key.unwrap(forRecipient)
+}
+
+// checkAttested refuses an answer that KMS did not encrypt to the recipient,
+// and discards what it sent in clear.
+func checkAttested(plaintext, forRecipient []byte) error {
+	if len(plaintext) != 0 || len(forRecipient) == 0 {
+		clear(plaintext)
+		return ErrNotAttested
+	}
+	return nil
 }
 
 func (c *Client) check(input []byte, most int, ec EncryptionContext) error {

@@ -70,6 +70,8 @@ func setup(ctx context.Context) (api *kms.Client, keyARN string, r *envelope.Rec
 
 // answers is a KMS that a test puts words into the mouth of.
 type answers struct {
+	envelope.KMSAPI // nil: what a test does not expect panics
+
 	encrypt *kms.EncryptOutput
 	decrypt *kms.DecryptOutput
 	dataKey *kms.GenerateDataKeyOutput

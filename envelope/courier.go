@@ -208,9 +208,8 @@ func (c *Courier) send(ctx context.Context, signed *SignedRequest, op string) (*
 
 // open checks an answer and opens it with the key that it is for.
 func (c *Courier) open(out *answer) ([]byte, error) {
-	if len(out.Plaintext) != 0 || len(out.CiphertextForRecipient) == 0 {
-		clear(out.Plaintext)
-		return nil, ErrNotAttested
+	if err := checkAttested(out.Plaintext, out.CiphertextForRecipient); err != nil {
+		return nil, err
 	}
 	if out.KeyID != c.opts.KeyID {
 		return nil, ErrKeyMismatch

@@ -2,35 +2,46 @@ package kmstest
 
 // The operations on keys themselves.
 
+// Key usages.
+const (
+	encryptDecrypt = "ENCRYPT_DECRYPT"
+	keyAgreement   = "KEY_AGREEMENT"
+)
+
 type keyIDInput struct {
 	KeyID string `json:"KeyId"`
 }
 
 type keyMetadata struct {
-	KeyID                 string `json:"KeyId"`
-	Arn                   string
-	AWSAccountID          string  `json:"AWSAccountId"`
-	CreationDate          float64 // seconds since 1970
-	Enabled               bool
-	Description           string
-	KeyUsage              string
-	KeyState              string
-	Origin                string
-	KeyManager            string
-	CustomerMasterKeySpec string
-	KeySpec               string
-	EncryptionAlgorithms  []string
-	MultiRegion           bool
+	KeyID                  string `json:"KeyId"`
+	Arn                    string
+	AWSAccountID           string  `json:"AWSAccountId"`
+	CreationDate           float64 // seconds since 1970
+	Enabled                bool
+	Description            string
+	KeyUsage               string
+	KeyState               string
+	Origin                 string
+	KeyManager             string
+	CustomerMasterKeySpec  string
+	KeySpec                string
+	EncryptionAlgorithms   []string `json:",omitempty"`
+	KeyAgreementAlgorithms []string `json:",omitempty"`
+	MultiRegion            bool
 }
 
 type keyMetadataOutput struct{ KeyMetadata keyMetadata }
 
 func (s *Server) metadata(k *key) keyMetadataOutput {
-	return keyMetadataOutput{keyMetadata{
+	m := keyMetadata{
 		KeyID: k.uuid(), Arn: k.arn, AWSAccountID: s.opts.Account, CreationDate: float64(k.created.Unix()), Enabled: true,
-		KeyUsage: "ENCRYPT_DECRYPT", KeyState: "Enabled", Origin: "AWS_KMS", KeyManager: "CUSTOMER",
-		CustomerMasterKeySpec: symmetric, KeySpec: symmetric, EncryptionAlgorithms: []string{symmetric},
-	}}
+		KeyUsage: encryptDecrypt, KeyState: "Enabled", Origin: "AWS_KMS", KeyManager: "CUSTOMER",
+		CustomerMasterKeySpec: k.spec, KeySpec: k.spec, EncryptionAlgorithms: []string{symmetric},
+	}
+	if k.ecdh != nil {
+		m.KeyUsage, m.EncryptionAlgorithms, m.KeyAgreementAlgorithms = keyAgreement, nil, []string{"ECDH"}
+	}
+	return keyMetadataOutput{m}
 }
 
 func (s *Server) describeKey(c *call, in *keyIDInput) (any, error) {
@@ -51,10 +62,14 @@ type createKeyInput struct {
 }
 
 func (s *Server) createKey(_ *call, in *createKeyInput) (any, error) {
-	if (in.KeySpec != "" && in.KeySpec != symmetric) || (in.KeyUsage != "" && in.KeyUsage != "ENCRYPT_DECRYPT") {
-		return nil, apiError{"UnsupportedOperationException", "this server makes symmetric keys only"}
+	usage := encryptDecrypt
+	if curves[in.KeySpec] != nil {
+		usage = keyAgreement
 	}
-	arn, err := s.CreateKey(KeyOptions{Policy: in.Policy})
+	if in.KeyUsage != usage && (in.KeyUsage != "" || usage == keyAgreement) {
+		return nil, apiError{"ValidationException", "this server makes symmetric keys for ENCRYPT_DECRYPT and elliptic-curve keys for KEY_AGREEMENT"}
+	}
+	arn, err := s.CreateKey(KeyOptions{Policy: in.Policy, Spec: in.KeySpec})
 	if err != nil {
 		return nil, err
 	}

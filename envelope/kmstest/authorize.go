@@ -14,11 +14,16 @@ import (
 func (s *Server) authorize(c *call, k *key, ec map[string]string) error {
 	keys := map[string][]string{
 		keyCaller:  {c.principal.ARN},
-		keyAccount: {s.opts.Account},
+		keyAccount: {accountOf(c.principal.ARN)},
 	}
 	if len(ec) > 0 {
 		keys[keyContextKeys] = slices.Sorted(maps.Keys(ec))
 		for name, value := range ec {
+			// Condition keys have no case, names of a context do: where two
+			// become one, no answer would be right.
+			if keys[keyContext+lower(name)] != nil {
+				return apiError{"ValidationException", "the encryption context has two names that differ in case only"}
+			}
 			keys[keyContext+lower(name)] = []string{value}
 		}
 	}

@@ -55,10 +55,10 @@ var operators = map[string]condition{
 	"StringNotEqualsIgnoreCase": {match: strings.EqualFold, negated: true},
 	"StringLike":                {match: like},
 	"StringNotLike":             {match: like, negated: true},
-	"ArnEquals":                 {match: like},
-	"ArnLike":                   {match: like},
-	"ArnNotEquals":              {match: like, negated: true},
-	"ArnNotLike":                {match: like, negated: true},
+	"ArnEquals":                 {match: likeARN},
+	"ArnLike":                   {match: likeARN},
+	"ArnNotEquals":              {match: likeARN, negated: true},
+	"ArnNotLike":                {match: likeARN, negated: true},
 }
 
 func parseCondition(op, key string, values []string) (condition, error) {

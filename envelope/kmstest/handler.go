@@ -81,15 +81,18 @@ type call struct {
 
 // operations by name. Each decodes its own input.
 var operations = map[string]func(*Server, *call, []byte) (any, error){
-	"CreateAlias":     typed((*Server).createAlias),
-	"CreateKey":       typed((*Server).createKey),
-	"Decrypt":         typed((*Server).decrypt),
-	"DescribeKey":     typed((*Server).describeKey),
-	"Encrypt":         typed((*Server).encrypt),
-	"GenerateDataKey": typed((*Server).generateDataKey),
-	"GenerateRandom":  typed((*Server).generateRandom),
-	"GetKeyPolicy":    typed((*Server).getKeyPolicy),
-	"PutKeyPolicy":    typed((*Server).putKeyPolicy),
+	"CreateAlias":         typed((*Server).createAlias),
+	"CreateKey":           typed((*Server).createKey),
+	"Decrypt":             typed((*Server).decrypt),
+	"DeriveSharedSecret":  typed((*Server).deriveSharedSecret),
+	"DescribeKey":         typed((*Server).describeKey),
+	"Encrypt":             typed((*Server).encrypt),
+	"GenerateDataKey":     typed((*Server).generateDataKey),
+	"GenerateDataKeyPair": typed((*Server).generateDataKeyPair),
+	"GenerateRandom":      typed((*Server).generateRandom),
+	"GetKeyPolicy":        typed((*Server).getKeyPolicy),
+	"GetPublicKey":        typed((*Server).getPublicKey),
+	"PutKeyPolicy":        typed((*Server).putKeyPolicy),
 }
 
 // typed decodes the JSON input of an operation. Members that this server does

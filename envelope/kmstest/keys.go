@@ -3,6 +3,7 @@ package kmstest
 import (
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ecdh"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
@@ -13,13 +14,15 @@ import (
 	"time"
 )
 
-// key is a symmetric KMS key.
+// key is a KMS key: a symmetric one, or one for key agreement.
 type key struct {
 	id      [16]byte
 	arn     string
 	created time.Time
-	aead    cipher.AEAD
-	policy  *policy // guarded by Server.mu
+	spec    string
+	aead    cipher.AEAD      // of a symmetric key
+	ecdh    *ecdh.PrivateKey // of one for key agreement
+	policy  *policy          // guarded by Server.mu
 }
 
 // KeyOptions configures CreateKey.
@@ -28,11 +31,14 @@ type KeyOptions struct {
 	Policy string
 	// Alias, such as alias/chatbot, or empty.
 	Alias string
+	// Spec is the key spec: empty or SYMMETRIC_DEFAULT for encryption, or
+	// ECC_NIST_P256, ECC_NIST_P384 or ECC_NIST_P521 for key agreement.
+	Spec string
 }
 
-// CreateKey makes a symmetric key and returns its ARN.
+// CreateKey makes a key and returns its ARN.
 func (s *Server) CreateKey(opts KeyOptions) (string, error) {
-	k, err := s.newKey(opts.Policy)
+	k, err := s.newKey(opts.Policy, opts.Spec)
 	if err != nil {
 		return "", err
 	}
@@ -47,7 +53,7 @@ func (s *Server) CreateKey(opts KeyOptions) (string, error) {
 	return k.arn, nil
 }
 
-func (s *Server) newKey(policyJSON string) (*key, error) {
+func (s *Server) newKey(policyJSON, spec string) (*key, error) {
 	p := &policy{}
 	if policyJSON != "" {
 		var err error
@@ -55,22 +61,51 @@ func (s *Server) newKey(policyJSON string) (*key, error) {
 			return nil, apiError{"MalformedPolicyDocumentException", err.Error()}
 		}
 	}
+	k := &key{created: s.opts.Clock(), spec: spec, policy: p}
+	if err := k.generate(); err != nil {
+		return nil, err
+	}
+	rand.Read(k.id[:])
+	k.id[6], k.id[8] = k.id[6]&0x0f|0x40, k.id[8]&0x3f|0x80 // UUID version 4
+	k.arn = s.arn("key/" + k.uuid())
+	return k, nil
+}
+
+// generate makes the key material of the key's spec.
+func (k *key) generate() error {
+	if curve := curves[k.spec]; curve != nil {
+		var err error
+		k.ecdh, err = curve.GenerateKey(rand.Reader)
+		return err
+	}
+	if k.spec == "" {
+		k.spec = symmetric
+	}
+	if k.spec != symmetric {
+		return apiError{"UnsupportedOperationException", "this server does not make keys of that spec"}
+	}
 	var material [32]byte
 	rand.Read(material[:])
 	defer clear(material[:])
 	block, err := aes.NewCipher(material[:])
 	if err != nil {
-		return nil, err
+		return err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
+	k.aead, err = cipher.NewGCMWithRandomNonce(block)
+	return err
+}
+
+// curves of key specs for key agreement.
+var curves = map[string]ecdh.Curve{
+	"ECC_NIST_P256": ecdh.P256(), "ECC_NIST_P384": ecdh.P384(), "ECC_NIST_P521": ecdh.P521(),
+}
+
+// encryption returns an error for a key that is not for encryption.
+func (k *key) encryption() error {
+	if k.aead == nil {
+		return apiError{"InvalidKeyUsageException", "the key is not for encryption"}
 	}
-	k := &key{created: s.opts.Clock(), aead: aead, policy: p}
-	rand.Read(k.id[:])
-	k.id[6], k.id[8] = k.id[6]&0x0f|0x40, k.id[8]&0x3f|0x80 // UUID version 4
-	k.arn = s.arn("key/" + k.uuid())
-	return k, nil
+	return nil
 }
 
 // addAlias needs s.mu.

@@ -50,6 +50,9 @@ func (s *Server) encrypt(c *call, in *encryptInput) (any, error) {
 	if err := s.authorize(c, k, in.EncryptionContext); err != nil {
 		return nil, err
 	}
+	if err := k.encryption(); err != nil {
+		return nil, err
+	}
 	return encryptOutput{k.seal(in.Plaintext, in.EncryptionContext), k.arn, symmetric}, nil
 }
 
@@ -141,6 +144,9 @@ func (s *Server) generateDataKey(c *call, in *generateDataKeyInput) (any, error)
 		return nil, err
 	}
 	if err := s.authorize(c, k, in.EncryptionContext); err != nil {
+		return nil, err
+	}
+	if err := k.encryption(); err != nil {
 		return nil, err
 	}
 	plaintext := make([]byte, size)

@@ -63,6 +63,9 @@ func parsePolicy(source string) (*policy, error) {
 	if len(source) > maxPolicy {
 		return nil, fmt.Errorf("the policy has %d bytes, at most %d are allowed", len(source), maxPolicy)
 	}
+	if err := checkNames([]byte(source)); err != nil {
+		return nil, err
+	}
 	var raw struct {
 		Version   string
 		ID        string `json:"Id"`
@@ -95,6 +98,51 @@ func parsePolicy(source string) (*policy, error) {
 		p.statements = append(p.statements, s)
 	}
 	return p, nil
+}
+
+// checkNames refuses objects that have a name twice, in whatever case:
+// encoding/json would take the last and drop a condition in silence.
+func checkNames(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	var names []map[string]bool // of the objects that are open; nil for lists
+	isName := false
+	for {
+		t, err := d.Token()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return errors.New("not a policy: no JSON")
+		}
+		inObject := len(names) > 0 && names[len(names)-1] != nil
+		switch v := t.(type) {
+		case json.Delim:
+			switch v {
+			case '{':
+				names = append(names, map[string]bool{})
+			case '[':
+				names = append(names, nil)
+			default:
+				names = names[:len(names)-1]
+			}
+			if len(names) > 16 {
+				return errors.New("not a policy: nested too deeply")
+			}
+			isName = len(names) > 0 && names[len(names)-1] != nil
+			continue
+		case string:
+			if inObject && isName {
+				folded := strings.ToLower(v)
+				if names[len(names)-1][folded] {
+					return fmt.Errorf("not a policy: %q occurs twice in an object", v)
+				}
+				names[len(names)-1][folded] = true
+				isName = false
+				continue
+			}
+		}
+		isName = inObject // a value is over; a name follows, or the end
+	}
 }
 
 func decodeStrict(b []byte, v any) error {
@@ -190,7 +238,7 @@ func (p *policy) allows(r *request) bool {
 }
 
 func (s *statement) matches(r *request) bool {
-	if !slices.Contains(s.principals, "*") && !slices.Contains(s.principals, r.principal) {
+	if !slices.ContainsFunc(s.principals, func(p string) bool { return s.covers(p, r.principal) }) {
 		return false
 	}
 	action := strings.ToLower(r.action)
@@ -202,6 +250,39 @@ func (s *statement) matches(r *request) bool {
 	}
 	for _, c := range s.conditions {
 		if !c.holds(r.keys) {
+			return false
+		}
+	}
+	return true
+}
+
+// covers reports whether a Principal of the statement is the caller. That of
+// an account's root user stands for the whole account: a Deny of it denies
+// everybody there, while an Allow only lets IAM policies allow, which this
+// server does not have (AWS KMS developer guide, "Default key policy").
+func (s *statement) covers(principal, caller string) bool {
+	if principal == "*" || principal == caller {
+		return true
+	}
+	return s.deny && strings.HasSuffix(principal, ":root") && accountOf(principal) == accountOf(caller)
+}
+
+// accountOf is the account in an ARN, or "".
+func accountOf(arn string) string {
+	if f := strings.SplitN(arn, ":", 6); len(f) == 6 {
+		return f[4]
+	}
+	return ""
+}
+
+// likeARN matches ARNs as AWS does: each of the six fields by itself.
+func likeARN(pattern, s string) bool {
+	p, f := strings.SplitN(pattern, ":", 6), strings.SplitN(s, ":", 6)
+	if len(p) != 6 || len(f) != 6 {
+		return false
+	}
+	for i := range p {
+		if !like(p[i], f[i]) {
 			return false
 		}
 	}

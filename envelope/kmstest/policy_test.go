@@ -190,3 +190,76 @@ func FuzzParsePolicy(f *testing.F) {
 		}
 	})
 }
+
+func TestDuplicateNamesAreRefused(t *testing.T) {
+	for name, p := range map[string]string{
+		"operator":          policyJSON(statementJSON("Allow", byARN, "kms:Decrypt", `,"Condition":{"StringEquals":{"kms:RecipientAttestation:PCR0":"00"},"StringEquals":{"kms:EncryptionContext:a":"1"}}`)),
+		"condition":         policyJSON(statementJSON("Allow", byARN, "kms:Decrypt", `,"Condition":{"StringEquals":{"kms:EncryptionContext:a":"1"}},"Condition":{}`)),
+		"condition, case":   policyJSON(statementJSON("Allow", byARN, "kms:Decrypt", `,"Condition":{"StringEquals":{"kms:EncryptionContext:a":"1"}},"condition":{}`)),
+		"key":               policyJSON(statementJSON("Allow", byARN, "kms:Decrypt", `,"Condition":{"StringEquals":{"kms:EncryptionContext:a":"1","kms:encryptioncontext:A":"2"}}`)),
+		"statement":         `{"Version":"2012-10-17","Statement":[],"Statement":[` + statementJSON("Allow", byARN, "kms:*", "") + `]}`,
+		"principal":         policyJSON(statementJSON("Allow", `{"AWS":"`+alice+`","AWS":"*"}`, "kms:*", "")),
+		"nested too deeply": strings.Repeat("[", 100),
+	} {
+		if _, err := parsePolicy(p); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	// The same name in two objects, and as a value, is fine.
+	good := policyJSON(statementJSON("Allow", byARN, "kms:Decrypt", `,"Condition":{"StringEquals":{"kms:EncryptionContext:a":["a","a"]},"StringLike":{"kms:EncryptionContext:a":"a"}}`), statementJSON("Allow", byARN, "kms:Encrypt", ""))
+	if _, err := parsePolicy(good); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPrincipals(t *testing.T) {
+	const root, other = "arn:aws:iam::111122223333:root", "arn:aws:iam::444455556666:role/alice"
+	allow := statementJSON("Allow", `"*"`, "kms:*", "")
+	for _, tt := range []struct {
+		name, policy, caller string
+		want                 bool
+	}{
+		{"root allows nobody by itself", policyJSON(statementJSON("Allow", `{"AWS":"`+root+`"}`, "kms:*", "")), alice, false},
+		{"root itself", policyJSON(statementJSON("Allow", `{"AWS":"`+root+`"}`, "kms:*", "")), root, true},
+		{"a denied root denies its account", policyJSON(allow, statementJSON("Deny", `{"AWS":"`+root+`"}`, "kms:*", "")), alice, false},
+		{"and no other", policyJSON(allow, statementJSON("Deny", `{"AWS":"`+root+`"}`, "kms:*", "")), other, true},
+		{"ARN fields", policyJSON(statementJSON("Allow", `"*"`, "kms:*", `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:aws:iam::111122223333:role/*"}}`)), alice, true},
+		{"ARN fields are matched one by one", policyJSON(statementJSON("Allow", `"*"`, "kms:*", `,"Condition":{"ArnLike":{"aws:PrincipalArn":"arn:*role/alice"}}`)), alice, false},
+		{"no ARN", policyJSON(statementJSON("Allow", `"*"`, "kms:*", `,"Condition":{"ArnEquals":{"aws:PrincipalArn":"*"}}`)), alice, false},
+	} {
+		p, err := parsePolicy(tt.policy)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			continue
+		}
+		if got := p.allows(&request{tt.caller, "kms:Decrypt", "arn", map[string][]string{keyCaller: {tt.caller}}}); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
+	if accountOf(alice) != "111122223333" || accountOf("x") != "" {
+		t.Error("accountOf")
+	}
+}
+
+func TestContextNamesThatCollide(t *testing.T) {
+	s, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := s.newKey(policyJSON(statementJSON("Allow", `"*"`, "kms:*", `,"Condition":{"StringEquals":{"kms:CallerAccount":"111122223333"}}`)), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine := &call{principal: &Principal{ARN: alice}, op: "Decrypt"}
+	for range 20 {
+		if err := s.authorize(mine, k, map[string]string{"direction": "response", "Direction": "request"}); err == nil {
+			t.Fatal("two names that differ in case only are accepted")
+		}
+	}
+	if err := s.authorize(mine, k, nil); err != nil {
+		t.Error(err)
+	}
+	if err := s.authorize(&call{principal: &Principal{ARN: "arn:aws:iam::999999999999:role/x"}, op: "Decrypt"}, k, nil); err == nil {
+		t.Error("another account passes for the key's")
+	}
+}
