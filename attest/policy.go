@@ -122,6 +122,9 @@ func (p *Policy) valid() error {
 	if p.AnyMeasurement == (len(p.Measurements) > 0) {
 		return refuse("policy", "give either Measurements or AnyMeasurement")
 	}
+	if p.MaxAge < 0 {
+		return refuse("policy", "MaxAge is negative")
+	}
 	for _, m := range p.Measurements {
 		if len(m.PCRs) == 0 {
 			return refuse("policy", "measurement %q names no PCR", m.Name)

@@ -76,6 +76,7 @@ func TestPolicy(t *testing.T) {
 		{"module", "veracruz", with(func(p *attest.Policy) { p.ModuleID = d.ModuleID }), ""},
 		{"wrong module", "veracruz", with(func(p *attest.Policy) { p.ModuleID = "i-1" }), "module id"},
 		{"young", "veracruz", with(func(p *attest.Policy) { p.MaxAge = time.Hour }), ""},
+		{"negative age", "veracruz", with(func(p *attest.Policy) { p.MaxAge = -time.Hour }), "policy"},
 		{"old", "veracruz", with(func(p *attest.Policy) { p.MaxAge = time.Millisecond }), "age"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,9 +25,14 @@ type policyJSON struct {
 }
 
 type measurementJSON struct {
-	Name string `json:"name,omitempty"`
-	PCRs PCRs   `json:"pcrs"`
+	Name string         `json:"name,omitempty"`
+	PCRs map[string]PCR `json:"pcrs"`
 }
+
+// ownMembers are the names of policyJSON. They have no place beside what
+// nitro-cli prints: its form has no rules but measurements, and a rule that is
+// not obeyed must not look as if it were.
+var ownMembers = []string{"measurements", "any_measurement", "allow_debug", "module_id", "max_age"}
 
 // nitroMeasurements is the object "Measurements" that nitro-cli prints.
 type nitroMeasurements struct {
@@ -74,8 +80,20 @@ func parsePolicy(data []byte) (Policy, error) {
 		}
 		return fromNitro(list)
 	}
-	var one nitroMeasurements
-	if err := json.Unmarshal(data, &one); err == nil && one.Measurements != nil && bytes.Contains(trimmed, []byte(`"Measurements"`)) {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(data, &members); err != nil {
+		return Policy{}, errors.New("neither a policy nor what nitro-cli prints")
+	}
+	if _, ok := members["Measurements"]; ok {
+		for name := range members {
+			if slices.Contains(ownMembers, name) {
+				return Policy{}, fmt.Errorf("%q has no place beside nitro-cli's Measurements", name)
+			}
+		}
+		var one nitroMeasurements
+		if err := json.Unmarshal(data, &one); err != nil {
+			return Policy{}, errors.New("the Measurements are not of the form that nitro-cli prints")
+		}
 		return fromNitro([]nitroMeasurements{one})
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -86,7 +104,15 @@ func parsePolicy(data []byte) (Policy, error) {
 	}
 	p := Policy{AnyMeasurement: j.AnyMeasurement, AllowDebug: j.AllowDebug, ModuleID: j.ModuleID}
 	for _, m := range j.Measurements {
-		p.Measurements = append(p.Measurements, Measurement(m))
+		pcrs := PCRs{}
+		for name, value := range m.PCRs {
+			i, err := strconv.Atoi(name)
+			if err != nil || strconv.Itoa(i) != name {
+				return Policy{}, fmt.Errorf("%q is no number of a PCR", name)
+			}
+			pcrs[i] = value
+		}
+		p.Measurements = append(p.Measurements, Measurement{m.Name, pcrs})
 	}
 	if j.MaxAge != "" {
 		age, err := time.ParseDuration(j.MaxAge)
@@ -134,7 +160,11 @@ func (p Policy) MarshalJSON() ([]byte, error) {
 	}
 	j := policyJSON{AnyMeasurement: p.AnyMeasurement, AllowDebug: p.AllowDebug, ModuleID: p.ModuleID}
 	for _, m := range p.Measurements {
-		j.Measurements = append(j.Measurements, measurementJSON(m))
+		pcrs := make(map[string]PCR, len(m.PCRs))
+		for i, value := range m.PCRs {
+			pcrs[strconv.Itoa(i)] = value
+		}
+		j.Measurements = append(j.Measurements, measurementJSON{m.Name, pcrs})
 	}
 	if p.MaxAge > 0 {
 		j.MaxAge = p.MaxAge.String()

@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -139,20 +140,60 @@ func (a *asking) run(ctx context.Context, c *chat.Client, s streams) error {
 		return a.one(ctx, c, a.question, s.out)
 	}
 	fmt.Fprintln(s.err, "Ask a question, or end with Ctrl-D.")
-	in := bufio.NewScanner(s.in)
-	for fmt.Fprint(s.err, "> "); in.Scan(); fmt.Fprint(s.err, "> ") {
-		if strings.TrimSpace(in.Text()) == "" {
-			continue
-		}
-		if err := a.one(ctx, c, in.Text(), s.out); err != nil {
-			if ctx.Err() != nil {
-				return nil
+	lines := readLines(s.in)
+	for {
+		fmt.Fprint(s.err, "> ")
+		select {
+		case <-ctx.Done(): // interrupted at the prompt
+			fmt.Fprintln(s.err)
+			return nil
+		case l, ok := <-lines:
+			if !ok || l.err != nil {
+				fmt.Fprintln(s.err)
+				return l.err
 			}
-			fmt.Fprintf(s.err, "error: %v\n", err)
+			if strings.TrimSpace(l.text) == "" {
+				continue
+			}
+			if err := a.one(ctx, c, l.text, s.out); err != nil && ctx.Err() == nil {
+				fmt.Fprintf(s.err, "error: %v\n", err)
+			}
 		}
 	}
-	fmt.Fprintln(s.err)
-	return in.Err()
+}
+
+// line is a line of input, or why there are no more.
+type line struct {
+	text string
+	err  error
+}
+
+// readLines reads in a goroutine of its own, since reading from a terminal
+// cannot be interrupted. It ends with the input or with the process.
+func readLines(r io.Reader) <-chan line {
+	lines := make(chan line)
+	go func() {
+		defer close(lines)
+		in := bufio.NewScanner(r)
+		for in.Scan() {
+			lines <- line{text: in.Text()}
+		}
+		if err := in.Err(); err != nil {
+			lines <- line{err: err}
+		}
+	}()
+	return lines
+}
+
+// printable replaces what a terminal would obey in place of showing it: an
+// answer may have been forged.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
 }
 
 func (a *asking) one(ctx context.Context, c *chat.Client, question string, out io.Writer) error {
@@ -168,7 +209,7 @@ func (a *asking) one(ctx context.Context, c *chat.Client, question string, out i
 			"prompt_tokens": answer.PromptTokens, "completion_tokens": answer.CompletionTokens,
 		})
 	}
-	text := strings.TrimSpace(answer.Text)
+	text := printable(strings.TrimSpace(answer.Text))
 	if answer.FinishReason == wire.FinishSize {
 		text += "\n(the answer was cut here: no more of it fits into one KMS ciphertext)"
 	}

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,5 +101,26 @@ func TestModelFile(t *testing.T) {
 	code, out, errOut = runDemoProcess(t, "-model", f16, "-model-digest", strings.Repeat("0", 64), "-q", "x")
 	if code != exitFailed || out != "" || !strings.Contains(errOut, "digest") {
 		t.Errorf("a wrong digest: exit status %d, %q, %q", code, out, errOut)
+	}
+}
+
+// An interrupt at the prompt ends the client, though nothing was typed.
+func TestInterruptAtThePrompt(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	in, never := io.Pipe()
+	defer never.Close()
+	done := make(chan error, 1)
+	go func() {
+		done <- (&asking{temp: new(float64), seed: new(uint)}).run(ctx, nil, streams{in, io.Discard, io.Discard})
+	}()
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	if got := printable("ok\ttab\nline \x1b]0;title\x07 \u009b2J é"); got != "ok\ttab\nline \ufffd]0;title\ufffd \ufffd2J é" {
+		t.Errorf("%q", got)
 	}
 }

@@ -109,7 +109,7 @@ func (f *enclaveFlags) serve(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	m, err := f.openModel(ctx)
+	m, err := f.openModel(ctx, logger)
 	if err != nil {
 		return err
 	}
@@ -229,12 +229,13 @@ func kmsTransport(d *proxy.Dialer, roots *x509.CertPool) *http.Transport {
 	}
 }
 
-func (f *enclaveFlags) openModel(ctx context.Context) (inference.Model, error) {
+func (f *enclaveFlags) openModel(ctx context.Context, logger *slog.Logger) (inference.Model, error) {
 	opts := llama.Options{
 		LibraryDir:   *f.library,
 		Threads:      *f.threads,
 		ContextSize:  *f.contextSize,
 		MaxSequences: *f.sequences,
+		Logger:       logger,
 	}
 	if *f.modelFile == "" {
 		opts.Model, opts.Digest = model.GGUF, model.Digest

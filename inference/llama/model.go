@@ -17,6 +17,7 @@ type Model struct {
 	lib   *native.Lib
 	model native.LlamaModel
 	vocab native.Vocab
+	bos   inference.Token // the token that begins a text; may be no token at all
 	info  inference.Info
 	sched *scheduler
 
@@ -86,6 +87,7 @@ func (m *Model) start(opts Options, digest string) error {
 		m.lib.ContextFree(c)
 		return fmt.Errorf("llama: libllama gave a context of %d tokens per request and %d per step", size, batch)
 	}
+	m.bos = inference.Token(m.lib.VocabBOS(m.vocab))
 	m.info = inference.Info{
 		Name:           m.lib.Meta(m.model, "general.name"),
 		Digest:         digest,
@@ -147,11 +149,10 @@ func (m *Model) newJob(ctx context.Context, req inference.Request) (*job, error)
 	}
 	if len(prompt) == 0 {
 		// Nothing to continue: the model's token for the beginning of text.
-		bos := m.lib.VocabBOS(m.vocab)
-		if bos < 0 || int(bos) >= m.info.VocabularySize {
+		if m.bos < 0 || int(m.bos) >= m.info.VocabularySize {
 			return nil, &inference.RequestError{Field: "Prompt", Reason: "empty, and the model has no token to begin with", Err: inference.ErrInvalidRequest}
 		}
-		prompt = []inference.Token{inference.Token(bos)}
+		prompt = []inference.Token{m.bos}
 	}
 	space := m.info.MaxTokens - len(prompt)
 	if space < 1 {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/nitroseal/nitroseal/inference/llama/libllama"
@@ -39,6 +40,9 @@ func start(ctx context.Context, log io.Writer, ready any, binary string, args ..
 	p := &process{name: args[0], tail: &tail{}, done: make(chan struct{})}
 	p.cmd = exec.Command(binary, args...)
 	p.cmd.Env = environment()
+	// A group of its own: Ctrl-C in a terminal is for the one who started it,
+	// who then stops the parts in order.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Stderr = io.MultiWriter(log, p.tail)
 	var err error
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -159,12 +160,16 @@ func (s *Service) infer(ctx context.Context, q wire.Question) (wire.Answer, erro
 		if first == 0 {
 			first = time.Since(start)
 		}
-		if text.Len()+len(chunk.Text) > wire.MaxAnswerText {
+		answer.CompletionTokens += len(chunk.Tokens)
+		if room := wire.MaxAnswerText - text.Len(); len(chunk.Text) > room {
+			for !utf8.RuneStart(chunk.Text[room]) {
+				room--
+			}
+			text.WriteString(chunk.Text[:room])
 			answer.FinishReason = wire.FinishSize
 			break
 		}
 		text.WriteString(chunk.Text)
-		answer.CompletionTokens += len(chunk.Tokens)
 		if chunk.Usage != nil {
 			answer.FinishReason = string(chunk.FinishReason)
 			answer.PromptTokens = chunk.Usage.PromptTokens
@@ -203,6 +208,10 @@ func reasonOf(ctx context.Context, err error) wire.Reason {
 		return wire.ReasonDeadline
 	case errors.Is(err, envelope.ErrDenied):
 		return wire.ReasonKMSDenied
+	case errors.Is(err, envelope.ErrTooLarge), errors.Is(err, envelope.ErrEmpty):
+		return wire.ReasonCiphertext
+	case errors.Is(err, inference.ErrClosed):
+		return wire.ReasonUnavailable
 	case errors.Is(err, inference.ErrOverloaded):
 		return wire.ReasonOverloaded
 	case errors.Is(err, inference.ErrPromptTooLong):

@@ -221,6 +221,7 @@ func TestRefusals(t *testing.T) {
 		}), wire.ReasonKMSDenied},
 		// An answer given back as a question: its context is another one.
 		{"an answer", edit(func(r *wire.AskRequest) { r.RequestID, r.Ciphertext = answered.RequestID, answer.EncryptedData }), wire.ReasonCiphertext},
+		{"a huge ciphertext", edit(func(r *wire.AskRequest) { r.Ciphertext = make([]byte, 7000) }), wire.ReasonCiphertext},
 		{"no question", f.encrypted([]byte("not CBOR")), wire.ReasonQuestion},
 		{"a long prompt", f.request(strings.Repeat("x", 200)), wire.ReasonPromptTooLong},
 	} {
@@ -252,9 +253,10 @@ func TestKMSIsAway(t *testing.T) {
 
 func TestModelErrors(t *testing.T) {
 	for want, fail := range map[wire.Reason]error{
-		wire.ReasonOverloaded: inference.ErrOverloaded,
-		wire.ReasonInternal:   errors.New("canary"),
-		wire.ReasonDeadline:   context.DeadlineExceeded,
+		wire.ReasonOverloaded:  inference.ErrOverloaded,
+		wire.ReasonUnavailable: inference.ErrClosed,
+		wire.ReasonInternal:    errors.New("canary"),
+		wire.ReasonDeadline:    context.DeadlineExceeded,
 	} {
 		f := newFixture(t, inferencetest.New(inferencetest.Options{Step: func(context.Context) error { return fail }}))
 		if _, err := f.ask(f.request("hello")); reasonOf(err) != want || strings.Contains(err.Error(), "canary") {

@@ -49,7 +49,7 @@ func (q Question) Format(s fmt.State, _ rune) {
 type Answer struct {
 	Text             string `cbor:"1,keyasint"`
 	FinishReason     string `cbor:"2,keyasint"` // "stop", "length" or "size" (stopped because no more fits into one ciphertext)
-	PromptTokens     int    `cbor:"3,keyasint"`
+	PromptTokens     int    `cbor:"3,keyasint"` // 0 if the answer was cut for its size
 	CompletionTokens int    `cbor:"4,keyasint"`
 }
 
