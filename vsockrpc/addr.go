@@ -110,7 +110,7 @@ func Listen(addr string) (net.Listener, error) {
 	var l net.Listener
 	switch a.Scheme {
 	case "vsock":
-		l, err = vsock.ListenContextID(a.CID, a.Port, nil)
+		l, err = listenVsock(a)
 	case "unix":
 		l, err = listenUnix(a.Path)
 	case "tcp":
@@ -139,7 +139,10 @@ func listenUnix(path string) (net.Listener, error) {
 			return nil, err
 		}
 	}
-	l, err := net.Listen("unix", path)
+	// On Linux the socket's file takes the mode that the descriptor has when it
+	// is bound; elsewhere it is set right afterwards.
+	cfg := net.ListenConfig{Control: beforeBind}
+	l, err := cfg.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, err
 	}
@@ -171,30 +174,9 @@ func (a Addr) dial(ctx context.Context) (net.Conn, error) {
 	if a.CID == AnyCID {
 		return nil, errors.New(`"any" is for listening`)
 	}
-	// The vsock package has no dial with a context: let the dial go on alone
-	// when the caller stops waiting, and close what it gives.
-	type result struct {
-		conn net.Conn
-		err  error
+	c, err := vsock.DialContext(ctx, a.CID, a.Port, nil)
+	if err != nil {
+		return nil, err // not a nil *vsock.Conn in an interface
 	}
-	done := make(chan result, 1)
-	go func() {
-		c, err := vsock.Dial(a.CID, a.Port, nil)
-		if err != nil {
-			done <- result{nil, err} // not a nil *vsock.Conn in an interface
-			return
-		}
-		done <- result{c, nil}
-	}()
-	select {
-	case r := <-done:
-		return r.conn, r.err
-	case <-ctx.Done():
-		go func() {
-			if r := <-done; r.conn != nil {
-				r.conn.Close()
-			}
-		}()
-		return nil, ctx.Err()
-	}
+	return &vsockConn{Conn: c}, nil
 }

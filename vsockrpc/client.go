@@ -2,7 +2,6 @@ package vsockrpc
 
 import (
 	"context"
-	"errors"
 	"io"
 	"log/slog"
 	"math/rand/v2"
@@ -46,6 +45,8 @@ type Client struct {
 	failures int                // since the last success
 	earliest time.Time          // of the next attempt
 	closed   bool
+	ctx      context.Context // of attempts to connect; ends with Close
+	cancel   context.CancelFunc
 }
 
 // dialing is an attempt to connect that several calls may wait for.
@@ -73,13 +74,17 @@ func NewClient(addr string, opts ClientOptions) (*Client, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Client{addr: a, opts: opts, conns: map[*conn]struct{}{}}, nil
+	c := &Client{addr: a, opts: opts, conns: map[*conn]struct{}{}}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c, nil
 }
 
-// Close ends the connection and all calls.
+// Close ends the connection, attempts to connect, and all calls.
 func (c *Client) Close() error {
+	c.cancel()
 	c.mu.Lock()
 	c.closed = true
+	d := c.dial
 	all := make([]*conn, 0, len(c.conns))
 	for k := range c.conns {
 		all = append(all, k)
@@ -88,6 +93,9 @@ func (c *Client) Close() error {
 	for _, k := range all {
 		k.close(errorf(Canceled, "the client was closed"))
 		<-k.gone
+	}
+	if d != nil {
+		<-d.done
 	}
 	return nil
 }
@@ -225,19 +233,25 @@ func (c *Client) connection(ctx context.Context) (*conn, error) {
 
 // connect makes one attempt, after wait.
 func (c *Client) connect(d *dialing, wait time.Duration) {
-	if wait > 0 {
-		time.Sleep(wait)
+	pause := time.NewTimer(max(wait, 0))
+	select {
+	case <-pause.C:
+	case <-c.ctx.Done():
+		pause.Stop()
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), c.opts.DialTimeout)
+	ctx, cancel := context.WithTimeout(c.ctx, c.opts.DialTimeout)
 	nc, err := Dial(ctx, c.addr.String())
 	cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	defer close(d.done)
 	c.dial = nil
-	if err == nil && c.closed {
-		nc.Close()
-		err = errors.New("the client was closed")
+	if c.closed {
+		if err == nil {
+			nc.Close()
+		}
+		d.err = errorf(Canceled, "the client was closed")
+		return
 	}
 	if err != nil {
 		backoff := min(firstBackoff<<min(c.failures, 10), mostBackoff)

@@ -35,7 +35,7 @@ type conn struct {
 	out       *outbox
 	limit     int // of a message, in bytes
 	maxHeld   int64
-	held      atomic.Int64 // bytes of messages that were not received yet, of all streams
+	held      atomic.Int64 // bytes of messages that were not received yet, of all streams, without ownHeld of each
 	keepalive time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -56,7 +56,7 @@ type conn struct {
 
 func newConn(nc net.Conn, limit int, keepalive time.Duration, log *slog.Logger) *conn {
 	c := &conn{
-		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, maxHeld: int64(max(defaultMaxHeld, 2*limit)), keepalive: keepalive, log: log,
+		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, maxHeld: int64(max(defaultMaxHeld, 2*(limit+messageCost))), keepalive: keepalive, log: log,
 		gone: make(chan struct{}), streams: map[uint32]*stream{},
 	}
 	c.out.put(appendHello) // before anything else can be
@@ -180,8 +180,7 @@ func (c *conn) read() error {
 func (c *conn) frame(h header, p []byte) error {
 	switch h.typ {
 	case framePing:
-		c.out.put(func(b []byte) []byte { return append64(b, framePong, binary.BigEndian.Uint64(p)) })
-		return nil
+		return c.out.reply(func(b []byte) []byte { return append64(b, framePong, binary.BigEndian.Uint64(p)) })
 	case framePong:
 		return nil
 	case frameGoAway:
@@ -205,11 +204,10 @@ func (c *conn) frame(h header, p []byte) error {
 		}
 		if err := s.data(p, h.flags, c.limit); err != nil {
 			var e *Error
-			if errors.As(err, &e) {
-				c.reset(s, e)
-				return nil
+			if !errors.As(err, &e) {
+				return err
 			}
-			return err
+			c.reset(s, e)
 		}
 	case frameWindow:
 		return s.widen(binary.BigEndian.Uint32(p))
@@ -230,6 +228,9 @@ func (c *conn) frame(h header, p []byte) error {
 		code, message, err := parseStatus(p)
 		if err != nil {
 			return err
+		}
+		if code == OK && s.cut() {
+			code, message = Internal, "the server ended the call inside a message"
 		}
 		c.remove(s)
 		c.onStatus(s, &Error{Code: code, Message: message})
@@ -269,23 +270,30 @@ func (c *conn) reset(s *stream, e *Error) {
 	}
 }
 
-// keepAlive pings a silent peer and gives up one that stays silent.
+// keepAlive pings a silent peer and gives up one that leaves the PING without
+// an answer. The time counts from the PING, not from the last frame: a machine
+// that was paused finds the peer silent, but has not asked it yet.
 func (c *conn) keepAlive() {
 	t := time.NewTicker(c.keepalive / 2)
 	defer t.Stop()
+	var heard, pinged time.Duration // since began; pinged is 0 when no PING is out
 	for {
 		select {
 		case <-c.gone:
 			return
 		case <-t.C:
-			silent := time.Since(c.began) - time.Duration(c.lastRead.Load())
-			switch {
-			case silent > 2*c.keepalive:
-				c.close(&Error{Code: Unavailable, Message: fmt.Sprintf("the peer was silent for %v", silent.Round(time.Second)), cause: context.DeadlineExceeded})
-				return
-			case silent > c.keepalive:
-				c.out.put(func(b []byte) []byte { return append64(b, framePing, uint64(silent)) })
-			}
+		}
+		now, last := time.Since(c.began), time.Duration(c.lastRead.Load())
+		if last != heard {
+			heard, pinged = last, 0
+		}
+		switch {
+		case pinged == 0 && now-heard >= c.keepalive:
+			pinged = now
+			c.out.put(func(b []byte) []byte { return append64(b, framePing, uint64(now)) })
+		case pinged != 0 && now-pinged >= c.keepalive:
+			c.close(&Error{Code: Unavailable, Message: fmt.Sprintf("the peer was silent for %v", (now - heard).Round(time.Second)), cause: context.DeadlineExceeded})
+			return
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 	"unicode/utf8"
 )
 
@@ -190,8 +191,9 @@ func appendOpen(b []byte, stream uint32, o *open) []byte {
 	return b
 }
 
+var errBadOpen = protocolError("bad OPEN")
+
 func parseOpen(p []byte) (*open, error) {
-	bad := protocolError("bad OPEN")
 	take := func(n int) []byte {
 		if n > len(p) {
 			return nil
@@ -202,13 +204,13 @@ func parseOpen(p []byte) (*open, error) {
 	}
 	head := take(9)
 	if head == nil {
-		return nil, bad
+		return nil, errBadOpen
 	}
 	o := &open{timeout: binary.BigEndian.Uint64(head)}
 	method := take(int(head[8]))
 	count := take(1)
 	if len(method) == 0 || !utf8.Valid(method) || count == nil || count[0] > maxMetadata {
-		return nil, bad
+		return nil, errBadOpen
 	}
 	o.method = string(method)
 	if count[0] > 0 {
@@ -217,24 +219,30 @@ func parseOpen(p []byte) (*open, error) {
 	for range count[0] {
 		n := take(1)
 		if n == nil {
-			return nil, bad
+			return nil, errBadOpen
 		}
 		key := take(int(n[0]))
 		size := take(2)
 		if len(key) == 0 || size == nil {
-			return nil, bad
+			return nil, errBadOpen
 		}
 		value := take(int(binary.BigEndian.Uint16(size)))
 		if value == nil || !utf8.Valid(key) || !utf8.Valid(value) {
-			return nil, bad
+			return nil, errBadOpen
 		}
 		if _, dup := o.metadata[string(key)]; dup {
-			return nil, bad
+			return nil, errBadOpen
 		}
 		o.metadata[string(key)] = string(value)
 	}
 	if len(p) != 0 {
-		return nil, bad
+		return nil, errBadOpen
 	}
 	return o, nil
+}
+
+// timeoutOf turns the microseconds of OPEN into a duration, without overflow.
+func timeoutOf(us uint64) time.Duration {
+	const most = uint64(1<<63-1) / uint64(time.Microsecond)
+	return time.Duration(min(us, most)) * time.Microsecond
 }

@@ -10,6 +10,11 @@ import (
 // messages have to wait. Control frames never wait.
 const outboxLimit = 256 << 10
 
+// maxReplies is how many bytes of answers to the peer's own frames (PONG, the
+// STATUS of refused calls and the like) may wait. A peer that causes more of
+// them without reading any would otherwise take memory without end.
+const maxReplies = 1 << 20
+
 // outbox collects frames and writes them to the socket from a goroutine of
 // its own. Senders never block in a write, so a peer that stops reading cannot
 // hold them past their deadlines, and frames that gather while a write is under
@@ -17,12 +22,13 @@ const outboxLimit = 256 << 10
 type outbox struct {
 	w io.Writer
 
-	mu     sync.Mutex
-	buf    []byte
-	err    error         // why nothing is sent any more
-	room   chan struct{} // closed when buf falls below the limit; nil while it is
-	closed bool
-	kick   chan struct{} // capacity 1: there is something to do
+	mu      sync.Mutex
+	buf     []byte
+	replies int           // bytes of buf that reply appended
+	err     error         // why nothing is sent any more
+	room    chan struct{} // closed when buf falls below the limit; nil while it is
+	closed  bool
+	kick    chan struct{} // capacity 1: there is something to do
 }
 
 func newOutbox(w io.Writer) *outbox {
@@ -39,6 +45,24 @@ func (o *outbox) put(add func(b []byte) []byte) {
 	o.wake()
 }
 
+// reply appends a frame that answers one of the peer's, for the reader, which
+// must not wait. The error, of errProtocol, says that the peer does not read
+// what it asks for.
+func (o *outbox) reply(add func(b []byte) []byte) error {
+	o.mu.Lock()
+	defer o.wake()
+	defer o.mu.Unlock()
+	if o.err != nil || o.closed {
+		return nil
+	}
+	before := len(o.buf)
+	o.buf = add(o.buf)
+	if o.replies += len(o.buf) - before; o.replies > maxReplies {
+		return protocolError("the peer does not read the answers that it asks for")
+	}
+	return nil
+}
+
 func (o *outbox) wake() {
 	select {
 	case o.kick <- struct{}{}:
@@ -46,8 +70,9 @@ func (o *outbox) wake() {
 	}
 }
 
-// wait waits until there is room for a message.
-func (o *outbox) wait(ctx context.Context, done <-chan struct{}) error {
+// send appends frames of a message once there is room, unless done is closed
+// before.
+func (o *outbox) send(ctx context.Context, done <-chan struct{}, add func(b []byte) []byte) error {
 	for {
 		o.mu.Lock()
 		if o.err != nil {
@@ -56,7 +81,11 @@ func (o *outbox) wait(ctx context.Context, done <-chan struct{}) error {
 			return &Error{Code: Unavailable, Message: "the connection broke", cause: err}
 		}
 		if len(o.buf) < outboxLimit {
+			if !o.closed {
+				o.buf = add(o.buf)
+			}
 			o.mu.Unlock()
+			o.wake()
 			return nil
 		}
 		if o.room == nil {
@@ -89,7 +118,7 @@ func (o *outbox) run() error {
 				}
 				break
 			}
-			o.buf = spare[:0]
+			o.buf, o.replies = spare[:0], 0
 			if o.room != nil {
 				close(o.room)
 				o.room = nil

@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/nitroseal/nitroseal/vsockrpc/internal/neterr"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.
@@ -134,8 +136,7 @@ func (s *Server) Serve(l net.Listener) error {
 		if closed {
 			return ErrServerClosed
 		}
-		var ne net.Error
-		if !errors.As(err, &ne) || !ne.Timeout() && !isTemporary(err) {
+		if !neterr.Temporary(err) {
 			return fmt.Errorf("vsockrpc: accepting: %w", err)
 		}
 		s.opts.Logger.Warn("vsockrpc: accepting failed, trying again", "error", err, "in", delay)
@@ -240,8 +241,7 @@ type serverConn struct {
 func (sc *serverConn) open(id uint32, o *open) error {
 	s := sc.server
 	refuse := func(code Code, message string) error {
-		sc.conn.out.put(func(b []byte) []byte { return appendStatus(b, id, code, message) })
-		return nil
+		return sc.conn.out.reply(func(b []byte) []byte { return appendStatus(b, id, code, message) })
 	}
 	s.mu.Lock()
 	closed, h := s.closed, s.handlers[o.method]
@@ -292,14 +292,21 @@ func (sc *serverConn) open(id uint32, o *open) error {
 	return nil
 }
 
-// run calls the handler and tells the client how it ended.
+// run calls the handler.
 func (sc *serverConn) run(ctx context.Context, st *stream, h StreamHandler) {
-	err := sc.call(ctx, st, h)
+	// What stays where the handler ends its goroutine instead of returning.
+	var err error = errHandler
+	defer sc.ended(ctx, st, &err)
+	err = sc.call(ctx, st, h)
+}
+
+// ended tells the client how the handler ended.
+func (sc *serverConn) ended(ctx context.Context, st *stream, err *error) {
 	sc.mu.Lock()
 	cancel := sc.calls[st]
 	delete(sc.calls, st)
 	sc.mu.Unlock()
-	code, message := statusOf(ctx, err)
+	code, message := statusOf(ctx, *err)
 	if st.end(&Error{Code: code, Message: message}) {
 		sc.conn.remove(st)
 		sc.conn.out.put(func(b []byte) []byte { return appendStatus(b, st.id, code, message) })
@@ -314,7 +321,7 @@ func (sc *serverConn) call(ctx context.Context, st *stream, h StreamHandler) (er
 		if v := recover(); v != nil {
 			_, file, line, _ := runtime.Caller(2)
 			sc.server.opts.Logger.Error("vsockrpc: a handler panicked", "type", fmt.Sprintf("%T", v), "at", fmt.Sprintf("%s:%d", file, line))
-			err = &Error{Code: Internal, Message: "the handler failed"}
+			err = errHandler
 		}
 	}()
 	return h(ctx, &ServerStream{ctx, st})
@@ -322,6 +329,7 @@ func (sc *serverConn) call(ctx context.Context, st *stream, h StreamHandler) (er
 
 // reset cancels the handler of a call that the peer or the connection ended.
 func (sc *serverConn) reset(st *stream, code Code) {
+	st.discard()
 	sc.mu.Lock()
 	cancel := sc.calls[st]
 	sc.mu.Unlock()

@@ -99,6 +99,9 @@ func ctxError(ctx context.Context) *Error {
 	return &Error{Code: Canceled, cause: cause}
 }
 
+// errHandler is all that a client learns where a handler did not choose.
+var errHandler = &Error{Code: Internal, Message: "the handler failed"}
+
 // statusOf is what of a handler's error crosses the wire.
 func statusOf(ctx context.Context, err error) (Code, string) {
 	if err == nil {
@@ -115,5 +118,5 @@ func statusOf(ctx context.Context, err error) (Code, string) {
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ctxError(ctx).Code, ""
 	}
-	return Internal, "the handler failed"
+	return errHandler.Code, errHandler.Message
 }

@@ -2,6 +2,7 @@ package vsockrpc
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync"
 )
@@ -27,7 +28,7 @@ type stream struct {
 	err       *Error        // how the call ended; nil while it runs
 	done      chan struct{} // closed when err is set
 	arrived   chan struct{} // capacity 1: queue, remoteEnd or err changed
-	held      int           // bytes of messages, counted in conn.held
+	held      int           // bytes of messages, of which conn.held counts those over ownHeld
 	granted   int           // what the peer may still send
 	credit    int           // what to grant it with the next WINDOW
 	window    int           // what we may still send
@@ -40,6 +41,14 @@ type message struct {
 	data []byte
 	owed int
 }
+
+// messageCost is what a message that waits counts for in conn.held beside its
+// bytes: many tiny messages take more memory than they have bytes.
+const messageCost = 64
+
+// ownHeld is how many bytes each stream may leave waiting whatever the others
+// do, so that streams nobody reads cannot make small calls fail.
+const ownHeld = 16 << 10
 
 // maxWindow bounds what a peer may grant, so that sums cannot overflow.
 const maxWindow = 1 << 30
@@ -95,11 +104,13 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 	if len(s.partial.data)+len(p) > limit {
 		return errorf(ResourceExhausted, "message larger than %d bytes", limit)
 	}
-	if s.conn.held.Add(int64(len(p))) > s.conn.maxHeld {
-		s.conn.held.Add(-int64(len(p)))
+	cost := len(p)
+	if !s.arriving {
+		cost += messageCost
+	}
+	if !s.hold(cost) {
 		return errorf(ResourceExhausted, "too many bytes wait on this connection")
 	}
-	s.held += len(p)
 	if s.arriving {
 		s.partial.data = append(s.partial.data, p...)
 	} else {
@@ -122,11 +133,38 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 	return nil
 }
 
+// hold counts n bytes more that wait, of which the connection bears those
+// beyond the stream's own. It reports whether there was room. It needs s.mu.
+func (s *stream) hold(n int) bool {
+	shared := int64(max(s.held+n-ownHeld, 0) - max(s.held-ownHeld, 0))
+	if s.conn.held.Add(shared) > s.conn.maxHeld && shared > 0 {
+		s.conn.held.Add(-shared)
+		return false
+	}
+	s.held += n
+	return true
+}
+
 // unhold gives up n bytes of those that wait. It needs s.mu.
 func (s *stream) unhold(n int) {
 	n = min(n, s.held) // nothing is held once the call has ended
+	s.conn.held.Add(-int64(max(s.held-ownHeld, 0) - max(s.held-n-ownHeld, 0)))
 	s.held -= n
-	s.conn.held.Add(-int64(n))
+}
+
+// cut reports whether part of a message has arrived and the rest has not.
+func (s *stream) cut() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.arriving
+}
+
+// discard drops the messages of a call that has ended, which nobody should
+// receive any more.
+func (s *stream) discard() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = nil
 }
 
 // endStream takes a DATA frame that only ends the stream.
@@ -171,7 +209,7 @@ func (s *stream) recv(ctx context.Context) ([]byte, error) {
 			m := s.queue[0]
 			s.queue[0] = message{}
 			s.queue = s.queue[1:]
-			s.unhold(len(m.data))
+			s.unhold(messageCost + len(m.data))
 			s.release(m.owed)
 			s.releaseFront()
 			s.mu.Unlock()
@@ -193,17 +231,19 @@ func (s *stream) recv(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// send sends one message, and with it the end of the stream if last.
+// send sends one message, and with it the end of the stream if last. Where it
+// has to stop inside the message the call ends: the peer could not tell what
+// comes after from the rest of it.
 func (s *stream) send(ctx context.Context, msg []byte, last bool) error {
 	if s.localEnd {
 		return errorf(FailedPrecondition, "sending after the end of the stream")
 	}
-	for {
+	for begun := false; ; begun = true {
 		n, err := s.take(ctx, len(msg))
 		if err != nil {
-			return err
-		}
-		if err := s.conn.out.wait(ctx, s.done); err != nil {
+			if begun {
+				s.abandon(err)
+			}
 			return err
 		}
 		chunk := msg[:n]
@@ -216,13 +256,24 @@ func (s *stream) send(ctx context.Context, msg []byte, last bool) error {
 				s.localEnd = true
 			}
 		}
-		s.conn.out.put(func(b []byte) []byte {
+		if err := s.conn.out.send(ctx, s.done, func(b []byte) []byte {
 			b = appendHeader(b, header{len(chunk), frameData, flags, s.id})
 			return append(b, chunk...)
-		})
+		}); err != nil {
+			s.abandon(err) // its bytes of the window are spent
+			return err
+		}
 		if len(msg) == 0 {
 			return nil
 		}
+	}
+}
+
+// abandon ends a call inside a message that cannot be finished.
+func (s *stream) abandon(err error) {
+	var e *Error
+	if errors.As(err, &e) {
+		s.conn.reset(s, e)
 	}
 }
 

@@ -3,14 +3,17 @@ package proxy
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"sync"
 	"time"
+
+	"github.com/nitroseal/nitroseal/vsockrpc/internal/neterr"
 )
 
-// ErrClosed is what Serve returns after Close.
+// ErrClosed is what Serve returns after Shutdown or Close.
 var ErrClosed = errors.New("proxy: forwarder closed")
 
 // ForwarderOptions configures a Forwarder.
@@ -70,8 +73,9 @@ func NewForwarder(opts ForwarderOptions) (*Forwarder, error) {
 	}, nil
 }
 
-// Serve accepts connections from l, which it closes, until Close or an error
-// of l.
+// Serve accepts connections from l, which it closes, until Shutdown, Close or
+// an error of l. Where the process is out of file descriptors, or the like, it
+// tries again.
 func (f *Forwarder) Serve(l net.Listener) error {
 	defer l.Close()
 	f.mu.Lock()
@@ -81,17 +85,30 @@ func (f *Forwarder) Serve(l net.Listener) error {
 	}
 	f.listeners[l] = struct{}{}
 	f.mu.Unlock()
-	for {
+	for delay := time.Millisecond; ; {
 		c, err := l.Accept()
 		if err != nil {
-			if f.ctx.Err() != nil {
+			f.mu.Lock()
+			closed := f.closed
+			f.mu.Unlock()
+			if closed {
 				return ErrClosed
 			}
-			return err
+			if !neterr.Temporary(err) {
+				return fmt.Errorf("proxy: accepting: %w", err)
+			}
+			f.opts.Logger.Warn("proxy: accepting failed, trying again", "target", f.opts.Target, "error", err, "in", delay)
+			select {
+			case <-time.After(delay):
+			case <-f.ctx.Done():
+			}
+			delay = min(2*delay, time.Second)
+			continue
 		}
+		delay = time.Millisecond
 		select {
 		case f.slots <- struct{}{}:
-			if !f.track(c) {
+			if !f.begin(c) {
 				<-f.slots
 				continue
 			}
@@ -103,14 +120,40 @@ func (f *Forwarder) Serve(l net.Listener) error {
 	}
 }
 
-// Close stops accepting, ends all connections and waits for them.
-func (f *Forwarder) Close() error {
-	f.cancel()
+// Shutdown stops accepting, waits until the connections have ended or ctx
+// has, and closes what is left.
+func (f *Forwarder) Shutdown(ctx context.Context) error {
 	f.mu.Lock()
+	f.stop()
+	f.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		f.running.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	f.Close()
+	return err
+}
+
+// stop closes the listeners. It needs f.mu.
+func (f *Forwarder) stop() {
 	f.closed = true
 	for l := range f.listeners {
 		l.Close()
 	}
+}
+
+// Close stops accepting, ends all connections and waits for them.
+func (f *Forwarder) Close() error {
+	f.cancel()
+	f.mu.Lock()
+	f.stop()
 	for c := range f.conns {
 		c.Close()
 	}
@@ -119,11 +162,24 @@ func (f *Forwarder) Close() error {
 	return nil
 }
 
-// track notes a connection, so that Close can end it.
-func (f *Forwarder) track(c net.Conn) bool {
+// begin notes a connection from the enclave, unless no more are taken.
+func (f *Forwarder) begin(c net.Conn) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	return f.track(c, !f.closed)
+}
+
+// reached notes the connection to the target, unless it comes after Close.
+func (f *Forwarder) reached(c net.Conn) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.track(c, f.ctx.Err() == nil)
+}
+
+// track notes a connection, so that Close can end it, or closes it where it
+// is not wanted any more. It needs f.mu.
+func (f *Forwarder) track(c net.Conn, wanted bool) bool {
+	if !wanted {
 		c.Close()
 		return false
 	}
@@ -150,7 +206,7 @@ func (f *Forwarder) forward(enclave net.Conn) {
 		f.opts.Logger.Warn("proxy: the target cannot be reached", "target", f.opts.Target, "error", err)
 		return
 	}
-	if !f.track(target) {
+	if !f.reached(target) {
 		return
 	}
 	defer f.untrack(target)

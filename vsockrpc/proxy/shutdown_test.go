@@ -1,0 +1,135 @@
+package proxy_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/nitroseal/nitroseal/vsockrpc"
+	"github.com/nitroseal/nitroseal/vsockrpc/proxy"
+)
+
+// Shutdown lets a connection finish and takes no new ones.
+func TestShutdown(t *testing.T) {
+	addr, f := forward(t, proxy.ForwarderOptions{Target: echoServer(t)})
+	c, err := vsockrpc.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Write([]byte("before ")); err != nil {
+		t.Fatal(err)
+	}
+	// A second connection that is answered shows that the first was accepted.
+	if got, err := roundTrip(t.Context(), addr, "probe"); err != nil || got != "probe" {
+		t.Fatalf("%q, %v", got, err)
+	}
+	down := make(chan error, 1)
+	go func() { down <- f.Shutdown(t.Context()) }()
+	for { // until the listener is closed
+		if _, err := roundTrip(t.Context(), addr, "late"); err != nil {
+			break
+		}
+	}
+	if _, err := c.Write([]byte("after")); err != nil {
+		t.Fatal(err)
+	}
+	c.(*net.UnixConn).CloseWrite()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "before after" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestShutdownGivesUp(t *testing.T) {
+	addr, f := forward(t, proxy.ForwarderOptions{Target: echoServer(t)})
+	c, err := vsockrpc.Dial(t.Context(), addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := roundTrip(t.Context(), addr, "probe"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Shutdown(ctx); err != context.Canceled {
+		t.Error(err)
+	}
+	if _, err := c.Read(make([]byte, 1)); err == nil {
+		t.Error("the connection is still open")
+	}
+}
+
+// A process that is out of file descriptors for a moment goes on serving.
+func TestAcceptingTriesAgain(t *testing.T) {
+	addr := "unix://" + filepath.Join(t.TempDir(), "egress")
+	l, err := vsockrpc.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := proxy.NewForwarder(proxy.ForwarderOptions{Target: echoServer(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- f.Serve(&tiredListener{Listener: l}) }()
+	if got, err := roundTrip(t.Context(), addr, "x"); err != nil || got != "x" {
+		t.Errorf("%q, %v", got, err)
+	}
+	f.Close()
+	if err := <-served; err != proxy.ErrClosed {
+		t.Error(err)
+	}
+
+	l, err = vsockrpc.Listen(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := proxy.NewForwarder(proxy.ForwarderOptions{Target: echoServer(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	l.Close()
+	if err := g.Serve(l); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a broken listener: %v", err)
+	}
+}
+
+// tiredListener fails twice before it accepts.
+type tiredListener struct {
+	net.Listener
+	failed atomic.Int32
+}
+
+func (l *tiredListener) Accept() (net.Conn, error) {
+	if l.failed.Add(1) <= 2 {
+		return nil, &net.OpError{Op: "accept", Err: syscall.EMFILE}
+	}
+	return l.Listener.Accept()
+}
+
+// roundTrip sends text over a connection of its own and returns the echo.
+func roundTrip(ctx context.Context, addr, text string) (string, error) {
+	c, err := vsockrpc.Dial(ctx, addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, text); err != nil {
+		return "", err
+	}
+	if err := c.(*net.UnixConn).CloseWrite(); err != nil {
+		return "", err
+	}
+	got, err := io.ReadAll(c)
+	return string(got), err
+}
