@@ -32,6 +32,12 @@
 // enclave a Courier sends it and opens the answer, which only that enclave's
 // key can. The request allows nothing else, and KMS takes it for five minutes.
 //
+// # Data of any size
+//
+// KMS takes 4 KiB at a time. NewWriter and NewReader, or Seal and Open in
+// memory, encrypt more under a data key that KMS encrypted: files, model
+// weights. FORMAT.md gives the format byte by byte.
+//
 // # What it does not protect from
 //
 // CMS EnvelopedData is encrypted, not authenticated: whoever can answer in
