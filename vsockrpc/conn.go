@@ -77,15 +77,15 @@ func (c *conn) serve() *Error {
 	err := c.read()
 	if errors.Is(err, errProtocol) {
 		c.log.Warn("vsockrpc: the peer broke the protocol", "error", err)
+		// A peer that does not read must not keep the last frame waiting.
+		c.net.SetWriteDeadline(time.Now().Add(time.Second))
 		c.out.put(func(b []byte) []byte { return append32(b, frameGoAway, 0, uint32(Internal)) })
 		c.out.close()
 	} else {
 		c.out.fail(err)
+		c.net.Close() // ends a write that is under way
 	}
-	// A peer that does not read must not keep the last frames waiting.
-	c.net.SetWriteDeadline(time.Now().Add(time.Second))
 	e := c.fail(&Error{Code: Unavailable, Message: "the connection broke", cause: err})
-	c.net.Close()
 	<-written
 	close(c.gone)
 	return e

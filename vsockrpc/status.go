@@ -90,6 +90,15 @@ func errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
+// known is c, or Unknown for a number that is no code: the peer would take that
+// for a broken protocol.
+func (c Code) known() Code {
+	if int(c) < len(codeNames) {
+		return c
+	}
+	return Unknown
+}
+
 // ctxError is the error of a call whose context ended.
 func ctxError(ctx context.Context) *Error {
 	cause := ctx.Err()
@@ -109,11 +118,11 @@ func statusOf(ctx context.Context, err error) (Code, string) {
 	}
 	var e *Error
 	if errors.As(err, &e) && e.Code != OK {
-		return e.Code, e.Message
+		return e.Code.known(), e.Message
 	}
 	var c Code
 	if errors.As(err, &c) && c != OK {
-		return c, ""
+		return c.known(), ""
 	}
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		return ctxError(ctx).Code, ""
