@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nitroseal/nitroseal/attest"
+	"github.com/nitroseal/nitroseal/internal/secret"
 )
 
 // Ages at which a Recipient renews what it holds.
@@ -52,7 +53,8 @@ type RecipientOptions struct {
 
 // Recipient is an enclave's RSA key for messages from KMS, with the
 // attestation document that vouches for it. The private key never leaves the
-// process; Go has no means to wipe one that was replaced. A Recipient is safe
+// process. One that was replaced is erased from memory in programs built with
+// GOEXPERIMENT=runtimesecret; in others Go has no means to. A Recipient is safe
 // for concurrent use and meant to be shared: one an enclave is enough.
 //
 // The document is renewed when it is used at an age of three minutes or more.
@@ -180,7 +182,7 @@ func (r *Recipient) renew(ctx context.Context, k recipientKey) (recipientKey, er
 				return recipientKey{}, err
 			}
 		}
-		private, err := rsa.GenerateKey(rand.Reader, r.opts.KeyBits)
+		private, err := generateKey(r.opts.KeyBits)
 		if err != nil {
 			return recipientKey{}, fmt.Errorf("envelope: making the recipient's key: %w", err)
 		}
@@ -200,6 +202,13 @@ func (r *Recipient) renew(ctx context.Context, k recipientKey) (recipientKey, er
 	}
 	k.document = document
 	return k, nil
+}
+
+// generateKey makes a private key, all of which is erased once it is garbage
+// where package secret can see to that.
+func generateKey(bits int) (private *rsa.PrivateKey, err error) {
+	secret.Do(func() { private, err = rsa.GenerateKey(rand.Reader, bits) })
+	return private, err
 }
 
 // keyIsOld reports whether another key should take k's place.

@@ -7,6 +7,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math"
+
+	"github.com/nitroseal/nitroseal/internal/secret"
 )
 
 // The body is Tink's AES-GCM-HKDF streaming AEAD (Tink documentation, "AES-GCM-
@@ -28,8 +30,14 @@ type segmentCipher struct {
 }
 
 // newSegmentCipher derives the key of a body, whose first 40 bytes are given,
-// under a header.
-func newSegmentCipher(dataKey, header []byte, body [bodyHeaderSize]byte) (*segmentCipher, error) {
+// under a header. The expanded key is erased with the cipher where package
+// secret can see to that.
+func newSegmentCipher(dataKey, header []byte, body [bodyHeaderSize]byte) (c *segmentCipher, err error) {
+	secret.Do(func() { c, err = deriveSegmentCipher(dataKey, header, body) })
+	return c, err
+}
+
+func deriveSegmentCipher(dataKey, header []byte, body [bodyHeaderSize]byte) (*segmentCipher, error) {
 	associated := sha256.Sum256(header)
 	key, err := hkdf.Key(sha256.New, dataKey, body[1:1+saltSize], string(associated[:]), contentKeySize)
 	if err != nil {

@@ -7,6 +7,8 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/subtle"
+
+	"github.com/nitroseal/nitroseal/internal/secret"
 )
 
 // UnwrapOptions says what UnwrapCMS accepts beyond what KMS sends.
@@ -51,9 +53,16 @@ func UnwrapCMS(key *rsa.PrivateKey, message []byte, opts UnwrapOptions) ([]byte,
 	return m.open(key)
 }
 
-// open decrypts. From here on the steps taken do not depend on secrets, but
-// for the length of the plaintext at the end.
-func (m *envelopedData) open(key *rsa.PrivateKey) ([]byte, error) {
+// open decrypts, leaving no copy of content key and plaintext behind where
+// package secret can see to that.
+func (m *envelopedData) open(key *rsa.PrivateKey) (plaintext []byte, err error) {
+	secret.Do(func() { plaintext, err = m.decrypt(key) })
+	return plaintext, err
+}
+
+// decrypt takes the same steps whatever the secrets are, but for the length of
+// the plaintext at the end.
+func (m *envelopedData) decrypt(key *rsa.PrivateKey) ([]byte, error) {
 	var contentKey, random [contentKeySize]byte
 	defer clear(contentKey[:])
 	defer clear(random[:])
