@@ -108,4 +108,8 @@ func TestMatch(t *testing.T) {
 			t.Errorf("Match(%q, %q) is %v", test.pattern, test.s, got)
 		}
 	}
+	// Backtracking over every star would not end.
+	if keypolicy.Match(strings.Repeat("a*", 500)+"b", strings.Repeat("a", 4096)) {
+		t.Error("matched")
+	}
 }

@@ -12,6 +12,12 @@ import (
 
 // authorize evaluates the key's policy for the call.
 func (s *Server) authorize(c *call, k *key, ec map[string]string) error {
+	return s.authorizeAction(c, c.op, k, ec)
+}
+
+// authorizeAction is authorize for an action of another name than the
+// operation, of which ReEncrypt needs two.
+func (s *Server) authorizeAction(c *call, action string, k *key, ec map[string]string) error {
 	keys := map[string][]string{
 		keyCaller:  {c.principal.ARN},
 		keyAccount: {accountOf(c.principal.ARN)},
@@ -38,8 +44,8 @@ func (s *Server) authorize(c *call, k *key, ec map[string]string) error {
 	s.mu.RLock()
 	p := k.policy
 	s.mu.RUnlock()
-	if !p.allows(&request{principal: c.principal.ARN, action: "kms:" + c.op, resource: k.arn, keys: keys}) {
-		return apiError{"AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: kms:%s on resource: %s because the key policy does not allow it", c.principal.ARN, c.op, k.arn)}
+	if !p.allows(&request{principal: c.principal.ARN, action: "kms:" + action, resource: k.arn, keys: keys}) {
+		return apiError{"AccessDeniedException", fmt.Sprintf("User: %s is not authorized to perform: kms:%s on resource: %s because the key policy does not allow it", c.principal.ARN, action, k.arn)}
 	}
 	return nil
 }

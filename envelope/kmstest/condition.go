@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/nitroseal/nitroseal/envelope/keypolicy"
 )
 
 // Condition keys that this server can give a value, in lower case, as
@@ -53,8 +55,8 @@ var operators = map[string]condition{
 	"StringNotEquals":           {match: func(p, v string) bool { return p == v }, negated: true},
 	"StringEqualsIgnoreCase":    {match: strings.EqualFold},
 	"StringNotEqualsIgnoreCase": {match: strings.EqualFold, negated: true},
-	"StringLike":                {match: like},
-	"StringNotLike":             {match: like, negated: true},
+	"StringLike":                {match: keypolicy.Match},
+	"StringNotLike":             {match: keypolicy.Match, negated: true},
 	"ArnEquals":                 {match: likeARN},
 	"ArnLike":                   {match: likeARN},
 	"ArnNotEquals":              {match: likeARN, negated: true},

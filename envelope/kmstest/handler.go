@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -24,6 +25,7 @@ func (e apiError) Error() string { return "kmstest: " + e.code + ": " + e.messag
 func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Amzn-Requestid", newUUID())
 	op, _ := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
 	reply, caller, err := s.handle(r, op, w)
 	outcome := "ok"
@@ -81,19 +83,32 @@ type call struct {
 
 // operations by name. Each decodes its own input.
 var operations = map[string]func(*Server, *call, []byte) (any, error){
-	"CreateAlias":         typed((*Server).createAlias),
-	"CreateKey":           typed((*Server).createKey),
-	"Decrypt":             typed((*Server).decrypt),
-	"DeriveSharedSecret":  typed((*Server).deriveSharedSecret),
-	"DescribeKey":         typed((*Server).describeKey),
-	"Encrypt":             typed((*Server).encrypt),
-	"GenerateDataKey":     typed((*Server).generateDataKey),
-	"GenerateDataKeyPair": typed((*Server).generateDataKeyPair),
-	"GenerateRandom":      typed((*Server).generateRandom),
-	"GetKeyPolicy":        typed((*Server).getKeyPolicy),
-	"GetPublicKey":        typed((*Server).getPublicKey),
-	"PutKeyPolicy":        typed((*Server).putKeyPolicy),
+	"CreateAlias":                         typed((*Server).createAlias),
+	"CreateKey":                           typed((*Server).createKey),
+	"Decrypt":                             typed((*Server).decrypt),
+	"DeriveSharedSecret":                  typed((*Server).deriveSharedSecret),
+	"DescribeKey":                         typed((*Server).describeKey),
+	"Encrypt":                             typed((*Server).encrypt),
+	"GenerateDataKey":                     typed((*Server).generateDataKey),
+	"GenerateDataKeyPair":                 typed((*Server).generateDataKeyPair),
+	"GenerateDataKeyPairWithoutPlaintext": typed((*Server).generateDataKeyPairWithoutPlaintext),
+	"GenerateDataKeyWithoutPlaintext":     typed((*Server).generateDataKeyWithoutPlaintext),
+	"GenerateRandom":                      typed((*Server).generateRandom),
+	"GetKeyPolicy":                        typed((*Server).getKeyPolicy),
+	"GetPublicKey":                        typed((*Server).getPublicKey),
+	"ListAliases":                         typed((*Server).listAliases),
+	"ListKeys":                            typed((*Server).listKeys),
+	"PutKeyPolicy":                        typed((*Server).putKeyPolicy),
+	"ReEncrypt":                           typed((*Server).reEncrypt),
 }
+
+// modifiers are members that all operations with keys' material have.
+type modifiers struct {
+	GrantTokens []string
+	DryRun      bool
+}
+
+func (m *modifiers) get() *modifiers { return m }
 
 // typed decodes the JSON input of an operation. Members that this server does
 // not know are an error, so that none is silently ignored.
@@ -103,6 +118,28 @@ func typed[In any](do func(*Server, *call, *In) (any, error)) func(*Server, *cal
 		if decodeStrict(body, &in) != nil {
 			return nil, apiError{"SerializationException", "the input is no JSON of this operation, or has a member that this server does not know"}
 		}
-		return do(s, c, &in)
+		m, ok := any(&in).(interface{ get() *modifiers })
+		if ok && len(m.get().GrantTokens) > 0 {
+			return nil, apiError{"InvalidGrantTokenException", "this server has no grants"}
+		}
+		reply, err := do(s, c, &in)
+		if ok && m.get().DryRun && err == nil {
+			return nil, apiError{"DryRunOperationException", "the request would have succeeded, but DryRun is set"}
+		}
+		return reply, err
 	}
+}
+
+// decodeStrict decodes one JSON value whose members are all known. As in
+// encoding/json, the case of names does not matter and the last of two counts.
+func decodeStrict(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("data after the JSON value")
+	}
+	return nil
 }

@@ -65,8 +65,7 @@ func (s *Server) newKey(policyJSON, spec string) (*key, error) {
 	if err := k.generate(); err != nil {
 		return nil, err
 	}
-	rand.Read(k.id[:])
-	k.id[6], k.id[8] = k.id[6]&0x0f|0x40, k.id[8]&0x3f|0x80 // UUID version 4
+	k.id = newID()
 	k.arn = s.arn("key/" + k.uuid())
 	return k, nil
 }
@@ -155,8 +154,19 @@ func (s *Server) find(name string) (*key, error) {
 	return nil, apiError{"NotFoundException", "the key does not exist"}
 }
 
-func (k *key) uuid() string {
-	h := hex.EncodeToString(k.id[:])
+// newID is a UUID of version 4.
+func newID() (id [16]byte) {
+	rand.Read(id[:])
+	id[6], id[8] = id[6]&0x0f|0x40, id[8]&0x3f|0x80
+	return id
+}
+
+func newUUID() string { return uuid(newID()) }
+
+func (k *key) uuid() string { return uuid(k.id) }
+
+func uuid(id [16]byte) string {
+	h := hex.EncodeToString(id[:])
 	return strings.Join([]string{h[:8], h[8:12], h[12:16], h[16:20], h[20:]}, "-")
 }
 

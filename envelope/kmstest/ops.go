@@ -15,6 +15,7 @@ const (
 func lower(s string) string { return strings.ToLower(s) }
 
 type encryptInput struct {
+	modifiers
 	KeyID               string `json:"KeyId"`
 	Plaintext           []byte
 	EncryptionContext   map[string]string
@@ -43,20 +44,15 @@ func (s *Server) encrypt(c *call, in *encryptInput) (any, error) {
 	if err := checkAlgorithm(in.EncryptionAlgorithm); err != nil {
 		return nil, err
 	}
-	k, err := s.find(in.KeyID)
+	k, err := s.sealingKey(c, in.KeyID, in.EncryptionContext)
 	if err != nil {
-		return nil, err
-	}
-	if err := s.authorize(c, k, in.EncryptionContext); err != nil {
-		return nil, err
-	}
-	if err := k.encryption(); err != nil {
 		return nil, err
 	}
 	return encryptOutput{k.seal(in.Plaintext, in.EncryptionContext), k.arn, symmetric}, nil
 }
 
 type decryptInput struct {
+	modifiers
 	CiphertextBlob      []byte
 	KeyID               string `json:"KeyId"`
 	EncryptionContext   map[string]string
@@ -71,26 +67,38 @@ type decryptOutput struct {
 	EncryptionAlgorithm    string
 }
 
-func (s *Server) decrypt(c *call, in *decryptInput) (any, error) {
-	if n := len(in.CiphertextBlob); n < 1 || n > maxCiphertext {
+var errCiphertext = apiError{"InvalidCiphertextException", "the ciphertext was not made with this key and encryption context"}
+
+// sourceKey is the key under which a ciphertext is, which must be the named
+// one if one is named.
+func (s *Server) sourceKey(blob []byte, name string) (*key, error) {
+	if n := len(blob); n < 1 || n > maxCiphertext {
 		return nil, apiError{"ValidationException", "CiphertextBlob must have 1 to 6144 bytes"}
 	}
+	k, err := s.keyOf(blob)
+	if err != nil {
+		return nil, errCiphertext
+	}
+	if name == "" {
+		return k, nil
+	}
+	named, err := s.find(name)
+	if err != nil {
+		return nil, err
+	}
+	if named != k {
+		return nil, apiError{"IncorrectKeyException", "the ciphertext is under another key"}
+	}
+	return k, nil
+}
+
+func (s *Server) decrypt(c *call, in *decryptInput) (any, error) {
 	if err := checkAlgorithm(in.EncryptionAlgorithm); err != nil {
 		return nil, err
 	}
-	invalid := apiError{"InvalidCiphertextException", "the ciphertext was not made with this key and encryption context"}
-	k, err := s.keyOf(in.CiphertextBlob)
+	k, err := s.sourceKey(in.CiphertextBlob, in.KeyID)
 	if err != nil {
-		return nil, invalid
-	}
-	if in.KeyID != "" {
-		named, err := s.find(in.KeyID)
-		if err != nil {
-			return nil, err
-		}
-		if named != k {
-			return nil, apiError{"IncorrectKeyException", "the ciphertext is under another key"}
-		}
+		return nil, err
 	}
 	recipient, err := s.verify(c, in.Recipient)
 	if err != nil {
@@ -101,7 +109,7 @@ func (s *Server) decrypt(c *call, in *decryptInput) (any, error) {
 	}
 	plaintext, err := k.open(in.CiphertextBlob, in.EncryptionContext)
 	if err != nil {
-		return nil, invalid
+		return nil, errCiphertext
 	}
 	out := decryptOutput{KeyID: k.arn, EncryptionAlgorithm: symmetric}
 	out.Plaintext, out.CiphertextForRecipient, err = answer(recipient, plaintext)
@@ -109,6 +117,7 @@ func (s *Server) decrypt(c *call, in *decryptInput) (any, error) {
 }
 
 type generateDataKeyInput struct {
+	modifiers
 	KeyID             string `json:"KeyId"`
 	KeySpec           string
 	NumberOfBytes     int
@@ -124,16 +133,9 @@ type generateDataKeyOutput struct {
 }
 
 func (s *Server) generateDataKey(c *call, in *generateDataKeyInput) (any, error) {
-	size := in.NumberOfBytes
-	switch {
-	case (in.KeySpec != "") == (size != 0):
-		return nil, apiError{"ValidationException", "give either KeySpec or NumberOfBytes"}
-	case in.KeySpec == "AES_256":
-		size = 32
-	case in.KeySpec == "AES_128":
-		size = 16
-	case in.KeySpec != "" || size < 1 || size > maxRandom:
-		return nil, apiError{"ValidationException", "KeySpec must be AES_256 or AES_128, NumberOfBytes 1 to 1024"}
+	size, err := dataKeySize(in.KeySpec, in.NumberOfBytes)
+	if err != nil {
+		return nil, err
 	}
 	k, err := s.find(in.KeyID)
 	if err != nil {
@@ -154,6 +156,21 @@ func (s *Server) generateDataKey(c *call, in *generateDataKeyInput) (any, error)
 	out := generateDataKeyOutput{CiphertextBlob: k.seal(plaintext, in.EncryptionContext), KeyID: k.arn}
 	out.Plaintext, out.CiphertextForRecipient, err = answer(recipient, plaintext)
 	return out, err
+}
+
+// dataKeySize is how many bytes a data key has.
+func dataKeySize(spec string, size int) (int, error) {
+	switch {
+	case (spec != "") == (size != 0):
+		return 0, apiError{"ValidationException", "give either KeySpec or NumberOfBytes"}
+	case spec == "AES_256":
+		return 32, nil
+	case spec == "AES_128":
+		return 16, nil
+	case spec != "" || size < 1 || size > maxRandom:
+		return 0, apiError{"ValidationException", "KeySpec must be AES_256 or AES_128, NumberOfBytes 1 to 1024"}
+	}
+	return size, nil
 }
 
 type generateRandomInput struct {

@@ -13,6 +13,7 @@ import (
 // The operations on asymmetric keys.
 
 type generateDataKeyPairInput struct {
+	modifiers
 	KeyID             string `json:"KeyId"`
 	KeyPairSpec       string
 	EncryptionContext map[string]string
@@ -79,6 +80,7 @@ func newPair(spec string) (crypto.Signer, error) {
 }
 
 type deriveSharedSecretInput struct {
+	modifiers
 	KeyID                 string `json:"KeyId"`
 	KeyAgreementAlgorithm string
 	PublicKey             []byte
