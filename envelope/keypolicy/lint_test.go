@@ -14,7 +14,7 @@ import (
 	"github.com/nitroseal/nitroseal/envelope/keypolicy"
 )
 
-var update = flag.Bool("update", false, "write testdata/findings.txt anew")
+var update = flag.Bool("update", false, "write testdata/findings.txt and testdata/made.json anew")
 
 func read(t *testing.T, path string) []byte {
 	t.Helper()
