@@ -121,11 +121,15 @@ func (c *Cluster) writeSetup(pcrs attest.PCRs) error {
 	if err != nil {
 		return err
 	}
+	policy, err := KeyPolicy(pcrs)
+	if err != nil {
+		return err
+	}
 	c.creds = newCredentialSet()
 	config, err := json.MarshalIndent(KMSConfig{
 		Region:     Region,
 		Alias:      KeyAlias,
-		Policy:     json.RawMessage(KeyPolicy(pcrs)),
+		Policy:     json.RawMessage(policy),
 		Principals: c.creds.principals(),
 		NSMRoot:    string(certPEM(ca.Root())),
 	}, "", "  ")
@@ -208,9 +212,13 @@ func (c *Cluster) KillEnclave() {
 // SetKeyPolicy replaces the PCRs that the key policy names, by KMS's
 // PutKeyPolicy as the key's administrator.
 func (c *Cluster) SetKeyPolicy(ctx context.Context, pcrs attest.PCRs) error {
-	_, err := c.kmsClient(c.creds.admin).PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{
+	policy, err := KeyPolicy(pcrs)
+	if err != nil {
+		return err
+	}
+	_, err = c.kmsClient(c.creds.admin).PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{
 		KeyId:  aws.String(c.kmsReady.KeyARN),
-		Policy: aws.String(KeyPolicy(pcrs)),
+		Policy: aws.String(policy),
 	})
 	return err
 }

@@ -1,11 +1,8 @@
 package local
 
 import (
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-
 	"github.com/nitroseal/nitroseal/attest"
+	"github.com/nitroseal/nitroseal/envelope/keypolicy"
 )
 
 // The local KMS's account and principals.
@@ -26,37 +23,12 @@ const (
 // that travel to the enclave may open questions only together with an
 // attestation of the given PCRs, and may encrypt answers; they can open no
 // answer, and without the enclave no question.
-func KeyPolicy(pcrs attest.PCRs) string {
-	type object = map[string]any
-	attested := object{}
-	for i := range 3 {
-		attested[fmt.Sprintf("kms:RecipientAttestation:PCR%d", i)] = hex.EncodeToString(pcrs[i])
-	}
-	direction := func(d string) object {
-		return object{"kms:EncryptionContext:direction": d}
-	}
-	allow := func(sid, role string, actions []string, condition object) object {
-		s := object{"Sid": sid, "Effect": "Allow", "Principal": object{"AWS": role}, "Action": actions, "Resource": "*"}
-		if condition != nil {
-			s["Condition"] = condition
-		}
-		return s
-	}
-	b, err := json.MarshalIndent(object{
-		"Version": "2012-10-17",
-		"Statement": []object{
-			allow("Administer", adminRole, []string{"kms:DescribeKey", "kms:GetKeyPolicy", "kms:PutKeyPolicy"}, nil),
-			allow("ClientAsks", clientRole, []string{"kms:Encrypt"}, object{"StringEquals": direction("request")}),
-			allow("ClientReads", clientRole, []string{"kms:Decrypt"}, object{"StringEquals": direction("response")}),
-			allow("EnclaveReads", enclaveRole, []string{"kms:Decrypt"}, object{
-				"StringEquals":           direction("request"),
-				"StringEqualsIgnoreCase": attested,
-			}),
-			allow("EnclaveAnswers", enclaveRole, []string{"kms:Encrypt"}, object{"StringEquals": direction("response")}),
-		},
-	}, "", "  ")
-	if err != nil {
-		panic(err) // strings and maps of strings always marshal
-	}
-	return string(b)
+func KeyPolicy(pcrs attest.PCRs) (string, error) {
+	policy, err := keypolicy.Spec{
+		Admins:       []string{adminRole},
+		Clients:      []string{clientRole},
+		Enclaves:     []string{enclaveRole},
+		Measurements: []attest.Measurement{{Name: "the demo's enclave", PCRs: pcrs}},
+	}.Policy()
+	return string(policy), err
 }

@@ -69,7 +69,11 @@ func newFixture(t *testing.T, model inference.Model) *fixture {
 			t.Fatal(err)
 		}
 	}
-	if f.arn, err = f.srv.CreateKey(kmstest.KeyOptions{Policy: local.KeyPolicy(pcrs)}); err != nil {
+	policy, err := local.KeyPolicy(pcrs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.arn, err = f.srv.CreateKey(kmstest.KeyOptions{Policy: policy}); err != nil {
 		t.Fatal(err)
 	}
 	device, err := nsmtest.New(nsmtest.Options{CA: ca, PCRs: pcrs})
