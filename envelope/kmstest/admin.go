@@ -95,7 +95,14 @@ func (s *Server) createAlias(c *call, in *createAliasInput) (any, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return struct{}{}, s.addAlias(in.AliasName, k.uuid())
+	if err := s.addAlias(in.AliasName, k.uuid()); err != nil {
+		return nil, err
+	}
+	if err := s.save(); err != nil {
+		delete(s.aliases, in.AliasName)
+		return nil, err
+	}
+	return struct{}{}, nil
 }
 
 type getKeyPolicyInput struct {

@@ -26,6 +26,8 @@ func (s *Server) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", newUUID())
+	// SDKs correct their clocks by it.
+	w.Header().Set("Date", s.opts.Clock().UTC().Format(http.TimeFormat))
 	op, _ := strings.CutPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
 	reply, caller, err := s.handle(r, op, w)
 	outcome := "ok"

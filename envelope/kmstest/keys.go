@@ -16,18 +16,19 @@ import (
 
 // key is a KMS key: a symmetric one, or one for key agreement.
 type key struct {
-	id      [16]byte
-	arn     string
-	created time.Time
-	spec    string
-	aead    cipher.AEAD      // of a symmetric key
-	ecdh    *ecdh.PrivateKey // of one for key agreement
-	policy  *policy          // guarded by Server.mu
+	id       [16]byte
+	arn      string
+	created  time.Time
+	spec     string
+	material []byte           // for the state file
+	aead     cipher.AEAD      // of a symmetric key
+	ecdh     *ecdh.PrivateKey // of one for key agreement
+	policy   *policy          // guarded by Server.mu
 }
 
 // KeyOptions configures CreateKey.
 type KeyOptions struct {
-	// Policy is the key policy in JSON. Empty allows nothing to anybody.
+	// Policy is the key policy in JSON. Empty means Options.DefaultPolicy.
 	Policy string
 	// Alias, such as alias/chatbot, or empty.
 	Alias string
@@ -44,16 +45,27 @@ func (s *Server) CreateKey(opts KeyOptions) (string, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	id := k.uuid()
+	s.keys[id] = k
 	if opts.Alias != "" {
-		if err := s.addAlias(opts.Alias, k.uuid()); err != nil {
-			return "", err
+		err = s.addAlias(opts.Alias, id)
+	}
+	if err == nil {
+		if err = s.save(); err != nil {
+			delete(s.aliases, opts.Alias)
 		}
 	}
-	s.keys[k.uuid()] = k
+	if err != nil {
+		delete(s.keys, id)
+		return "", err
+	}
 	return k.arn, nil
 }
 
 func (s *Server) newKey(policyJSON, spec string) (*key, error) {
+	if policyJSON == "" {
+		policyJSON = s.opts.DefaultPolicy
+	}
 	p := &policy{}
 	if policyJSON != "" {
 		var err error
@@ -61,32 +73,46 @@ func (s *Server) newKey(policyJSON, spec string) (*key, error) {
 			return nil, apiError{"MalformedPolicyDocumentException", err.Error()}
 		}
 	}
-	k := &key{created: s.opts.Clock(), spec: spec, policy: p}
-	if err := k.generate(); err != nil {
+	if spec == "" {
+		spec = symmetric
+	}
+	k := &key{id: newID(), created: s.opts.Clock().UTC().Round(time.Second), spec: spec, policy: p}
+	k.arn = s.arn("key/" + k.uuid())
+	material, err := newMaterial(spec)
+	if err != nil {
 		return nil, err
 	}
-	k.id = newID()
-	k.arn = s.arn("key/" + k.uuid())
-	return k, nil
+	return k, k.use(material)
 }
 
-// generate makes the key material of the key's spec.
-func (k *key) generate() error {
+// newMaterial makes the key material of a spec.
+func newMaterial(spec string) ([]byte, error) {
+	if curve := curves[spec]; curve != nil {
+		k, err := curve.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		return k.Bytes(), nil
+	}
+	if spec != symmetric {
+		return nil, apiError{"UnsupportedOperationException", "this server does not make keys of that spec"}
+	}
+	material := make([]byte, 32)
+	rand.Read(material)
+	return material, nil
+}
+
+// use gives the key material, which must be of its spec.
+func (k *key) use(material []byte) (err error) {
+	k.material = material
 	if curve := curves[k.spec]; curve != nil {
-		var err error
-		k.ecdh, err = curve.GenerateKey(rand.Reader)
+		k.ecdh, err = curve.NewPrivateKey(material)
 		return err
 	}
-	if k.spec == "" {
-		k.spec = symmetric
+	if k.spec != symmetric || len(material) != 32 {
+		return errors.New("no such key")
 	}
-	if k.spec != symmetric {
-		return apiError{"UnsupportedOperationException", "this server does not make keys of that spec"}
-	}
-	var material [32]byte
-	rand.Read(material[:])
-	defer clear(material[:])
-	block, err := aes.NewCipher(material[:])
+	block, err := aes.NewCipher(material)
 	if err != nil {
 		return err
 	}
@@ -131,7 +157,12 @@ func (s *Server) PutKeyPolicy(keyID, policyJSON string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	old := k.policy
 	k.policy = p
+	if err := s.save(); err != nil {
+		k.policy = old
+		return err
+	}
 	return nil
 }
 

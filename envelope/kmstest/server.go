@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"sync"
 	"time"
 )
@@ -25,6 +26,14 @@ type Options struct {
 	// MaxAttestationAge bounds the age of attestation documents. 0 means 5
 	// minutes.
 	MaxAttestationAge time.Duration
+	// DefaultPolicy is the key policy of keys that are created without one. Empty
+	// allows nothing to anybody: what AWS has in its place is for IAM to fill.
+	DefaultPolicy string
+	// StateFile, where not empty, keeps keys, aliases and policies from one
+	// server to the next, with the key material in clear. It is for one server
+	// at a time, made if there is none, and a bad one is an error (ErrState),
+	// never replaced. Close the server.
+	StateFile string
 	// Listener to serve on; nil means a free port of 127.0.0.1. Handler does
 	// not use it.
 	Listener net.Listener
@@ -50,6 +59,7 @@ type Server struct {
 	http *http.Server
 	ca   []byte // PEM, of a TLS server
 	url  string
+	lock *os.File // of the state file; guarded by mu
 
 	mu         sync.RWMutex
 	principals map[string]*Principal // by access key id
@@ -78,12 +88,23 @@ func New(opts Options) (*Server, error) {
 	if len(opts.Account) != 12 || opts.MaxAttestationAge < 0 {
 		return nil, errors.New("kmstest: an account has 12 digits, and an age is positive")
 	}
-	return &Server{
+	if opts.DefaultPolicy != "" {
+		if _, err := parsePolicy(opts.DefaultPolicy); err != nil {
+			return nil, err
+		}
+	}
+	s := &Server{
 		opts:       opts,
 		principals: map[string]*Principal{},
 		keys:       map[string]*key{},
 		aliases:    map[string]string{},
-	}, nil
+	}
+	if opts.StateFile != "" {
+		if err := s.openState(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
 }
 
 // NewServer starts a server over plain HTTP. Close it.
@@ -93,6 +114,7 @@ func NewServer(opts Options) (*Server, error) {
 		return nil, err
 	}
 	if err := s.start(nil); err != nil {
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -107,10 +129,12 @@ func NewTLSServer(opts Options) (*Server, error) {
 	}
 	ca, cert, err := newCertificate()
 	if err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.ca = ca
 	if err := s.start(&tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}); err != nil {
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -151,12 +175,20 @@ func (s *Server) Region() string { return s.opts.Region }
 // CACertPEM is the certificate under which clients trust a TLS server.
 func (s *Server) CACertPEM() []byte { return s.ca }
 
-// Close stops a started server and its connections.
+// Close stops a started server and its connections, and gives its state file
+// free.
 func (s *Server) Close() error {
-	if s.http == nil {
-		return nil
+	var err error
+	if s.http != nil {
+		err = s.http.Close()
 	}
-	return s.http.Close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock != nil {
+		s.lock.Close()
+		s.lock = nil // a handler that is still under way saves nothing
+	}
+	return err
 }
 
 // AddPrincipal makes p known. An access key id that is known already is

@@ -306,13 +306,17 @@ func TestRefusals(t *testing.T) {
 			return err
 		}, is("InvalidSignatureException")},
 		{"operation it does not know", func() error {
-			_, err := f.kms(user).ListKeys(ctx, &kms.ListKeysInput{})
+			_, err := f.kms(user).ListGrants(ctx, &kms.ListGrantsInput{KeyId: &f.arn})
 			return err
 		}, is("UnknownOperationException")},
 		{"member it does not know", func() error {
-			_, err := f.kms(user).Encrypt(ctx, &kms.EncryptInput{KeyId: &f.arn, Plaintext: []byte("x"), GrantTokens: []string{"x"}})
+			_, err := f.kms(user).CreateKey(ctx, &kms.CreateKeyInput{MultiRegion: aws.Bool(true)})
 			return err
 		}, is("SerializationException")},
+		{"grant", func() error {
+			_, err := f.kms(user).Encrypt(ctx, &kms.EncryptInput{KeyId: &f.arn, Plaintext: []byte("x"), GrantTokens: []string{"x"}})
+			return err
+		}, is("InvalidGrantTokenException")},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if err := tt.do(); err == nil || !tt.want(err) {
