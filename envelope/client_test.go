@@ -219,6 +219,7 @@ func TestClientRefusesAnswers(t *testing.T) {
 		"DecryptUnattested, throttled":      {answers{err: &smithy.GenericAPIError{Code: "ThrottlingException"}}, unattested, nil},
 		"Decrypt, ciphertext of elsewhere":  {answers{err: &types.InvalidCiphertextException{}}, decrypt, nil},
 		"Decrypt, AccessDeniedException":    {answers{err: &smithy.GenericAPIError{Code: "AccessDeniedException"}}, decrypt, envelope.ErrDenied},
+		"Decrypt, IncorrectKeyException":    {answers{err: &smithy.GenericAPIError{Code: "IncorrectKeyException"}}, decrypt, envelope.ErrKeyMismatch},
 		"Encrypt, AccessDeniedException":    {answers{err: &smithy.GenericAPIError{Code: "AccessDeniedException"}}, encrypt, envelope.ErrDenied},
 		"Decrypt, the caller's own timeout": {answers{err: context.DeadlineExceeded}, decrypt, context.DeadlineExceeded},
 	} {

@@ -21,7 +21,8 @@ var (
 	// to the recipient. The plaintext is discarded, for it crossed the
 	// connection readable by whoever ended TLS.
 	ErrNotAttested = errors.New("envelope: KMS did not encrypt its answer to the recipient")
-	// ErrKeyMismatch: KMS used another key than the pinned one.
+	// ErrKeyMismatch: KMS used another key than the pinned one, or answered
+	// IncorrectKeyException, because the ciphertext is under another one.
 	ErrKeyMismatch = errors.New("envelope: KMS used another key than the pinned one")
 	// ErrNoRecipient: an attested operation on a Client without Recipient.
 	ErrNoRecipient = errors.New("envelope: attested operations need a Recipient")
@@ -41,7 +42,7 @@ var (
 )
 
 // KMSError is a call to KMS that failed. It unwraps to the SDK's error, and to
-// ErrDenied where that applies.
+// ErrDenied or ErrKeyMismatch where that applies.
 type KMSError struct {
 	// Op is the KMS operation, such as "Decrypt".
 	Op string
@@ -57,11 +58,17 @@ func (e *KMSError) Error() string {
 	return fmt.Sprintf("envelope: KMS %s: %v", e.Op, e.Err)
 }
 
-// Unwrap returns the SDK's error and, for AccessDeniedException, ErrDenied.
+// Unwrap returns the SDK's error, with ErrDenied for AccessDeniedException and
+// ErrKeyMismatch for IncorrectKeyException.
 func (e *KMSError) Unwrap() []error {
 	var api smithy.APIError
-	if errors.As(e.Err, &api) && api.ErrorCode() == "AccessDeniedException" {
-		return []error{ErrDenied, e.Err}
+	if errors.As(e.Err, &api) {
+		switch api.ErrorCode() {
+		case "AccessDeniedException":
+			return []error{ErrDenied, e.Err}
+		case "IncorrectKeyException":
+			return []error{ErrKeyMismatch, e.Err}
+		}
 	}
 	return []error{e.Err}
 }

@@ -159,7 +159,7 @@ func (r *Recipient) poll() (recipientKey, *renewal) {
 func (r *Recipient) background(n *renewal, old recipientKey) {
 	ctx, cancel := context.WithTimeout(context.Background(), renewTimeout)
 	defer cancel()
-	k, err := r.renew(ctx, old)
+	k, err := r.renewSafely(ctx, old)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -172,6 +172,17 @@ func (r *Recipient) background(n *renewal, old recipientKey) {
 	n.err = err
 	r.renewal = nil
 	close(n.done)
+}
+
+// renewSafely is renew, with a panic of the Attester or of Entropy as an error:
+// nobody is above this goroutine to recover from it.
+func (r *Recipient) renewSafely(ctx context.Context, k recipientKey) (_ recipientKey, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("envelope: renewing the attestation document panicked: %v", v)
+		}
+	}()
+	return r.renew(ctx, k)
 }
 
 // renew returns k with a new document, and with a new key if it is time.

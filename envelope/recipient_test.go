@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -168,6 +169,27 @@ func TestRecipientSurvivesFailures(t *testing.T) {
 		if _, err := r.key(t.Context()); err != nil {
 			t.Fatal(err)
 		}
+	})
+}
+
+// panicking is an Attester with a fault after its first document.
+type panicking struct{ calls int }
+
+func (p *panicking) Attest(context.Context, attest.Request) ([]byte, error) {
+	if p.calls++; p.calls == 2 {
+		panic("a fault")
+	}
+	return []byte{byte(p.calls)}, nil
+}
+
+func TestRecipientSurvivesPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newTestRecipient(t, RecipientOptions{Attester: &panicking{}})
+		time.Sleep(maxDocumentAge)
+		if _, err := r.key(t.Context()); err == nil || !strings.Contains(err.Error(), "panicked: a fault") {
+			t.Errorf("got %v", err)
+		}
+		wantDocument(t, r, 3)
 	})
 }
 
