@@ -31,6 +31,9 @@ func openssl(t *testing.T, in []byte, args ...string) []byte {
 	t.Helper()
 	bin, err := exec.LookPath("openssl")
 	if err != nil {
+		if os.Getenv("NITROSEAL_REQUIRE_FOREIGN") != "" {
+			t.Fatal("the openssl command is not installed")
+		}
 		t.Skip("the openssl command is not installed: nothing to interoperate with")
 	}
 	cmd := exec.CommandContext(t.Context(), bin, args...)

@@ -15,9 +15,16 @@
 //     of definite and indefinite lengths that KMS sends;
 //   - ciphertexts are AES-256-GCM, bound to key and encryption context.
 //
+// Operations: CreateAlias, CreateKey, Decrypt, DeriveSharedSecret, DescribeKey,
+// Encrypt, GenerateDataKey, GenerateDataKeyPair, both also WithoutPlaintext,
+// GenerateRandom, GetKeyPolicy, GetPublicKey, ListAliases, ListKeys,
+// PutKeyPolicy and ReEncrypt. Requests and answers are AWS's in every member
+// that is there; the stock SDK for Go, boto3 and the AWS CLI are tested.
+//
 // There is no IAM: what the key policy does not allow is denied, and calls that
-// no key policy covers (CreateKey, GenerateRandom) are open to every known
-// principal. Keys live in memory.
+// no key policy covers (CreateKey, GenerateRandom, lists) are open to every
+// known principal. Keys live in memory, and in Options.StateFile if that is
+// given. Command localkms runs such a server.
 //
 //	srv, err := kmstest.NewServer(kmstest.Options{AttestationRoots: []*x509.Certificate{ca.Root()}})
 //	defer srv.Close()
