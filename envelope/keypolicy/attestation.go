@@ -71,6 +71,38 @@ func (o operator) exact() bool {
 	return !o.holdsWithout() && !o.negated && slices.Contains([]string{"stringequals", "stringequalsignorecase", "stringlike"}, o.base)
 }
 
+// test is a condition with its operator taken apart, as it works together with
+// the statement's others.
+type test struct {
+	Condition
+	key string // in lower case; ImageSha384 is PCR0
+	operator
+}
+
+// tests returns the statement's conditions. IfExists and ForAllValues are left
+// out of those whose key must be there because another condition, Null, says
+// so: AWS recommends that pair.
+func (s *Statement) tests() []test {
+	var list []test
+	required := map[string]bool{}
+	for _, c := range s.Conditions {
+		t := test{c, strings.ToLower(c.Key), parseOperator(c.Operator)}
+		if n, about := register(c.Key); about && n >= 0 {
+			t.key = fmt.Sprintf("%spcr%d", attestationPrefix, n)
+		}
+		if t.base == "null" && strings.EqualFold(c.Values[0], "false") {
+			required[t.key] = true
+		}
+		list = append(list, t)
+	}
+	for i := range list {
+		if required[list[i].key] {
+			list[i].ifExists, list[i].forAll = false, false
+		}
+	}
+	return list
+}
+
 var hexPCR = regexp.MustCompile(`^[0-9a-fA-F]{96}$`)
 
 // guard is what the attestation conditions of a statement amount to.
@@ -87,13 +119,13 @@ func guardOf(s *Statement, opts Options) guard {
 	add := func(code Code, format string, args ...any) {
 		g.findings = append(g.findings, Finding{Code: code, Problem: fmt.Sprintf(format, args...)})
 	}
-	for _, c := range s.Conditions {
+	for _, c := range s.tests() {
 		n, about := register(c.Key)
 		if !about {
 			continue
 		}
 		g.any = true
-		o := parseOperator(c.Operator)
+		o := c.operator
 		switch {
 		case n < 0:
 			add(UnknownKey, "there is no condition key %s", c.Key)
@@ -114,11 +146,18 @@ func guardOf(s *Statement, opts Options) guard {
 			add(UnknownOperator, "%s does not compare %s, which is text", c.Operator, c.Key)
 			g.never = true
 		default:
-			g.pin(n, c, o, opts, add)
+			g.pin(n, c.Condition, o, opts, add)
 		}
+	}
+	if g.image() {
+		// What other conditions leave open, that of the image closes.
+		g.findings = slices.DeleteFunc(g.findings, func(f Finding) bool { return slices.Contains(opening, f.Code) })
 	}
 	return g
 }
+
+// opening are the codes of conditions that hold for too many enclaves.
+var opening = []Code{AttestationOptional, AttestationNegated, AttestationWildcard, AnyEnclave, ZeroPCR}
 
 // pin judges the values that one exact condition allows a register.
 func (g *guard) pin(n int, c Condition, o operator, opts Options, add func(Code, string, ...any)) {

@@ -14,16 +14,13 @@ type contexts map[string][]string
 // request may leave out although a condition names them.
 func contextsOf(s *Statement) (pinned contexts, optional []string) {
 	pinned = contexts{}
-	for _, c := range s.Conditions {
-		key := strings.ToLower(c.Key)
-		o := parseOperator(c.Operator)
-		wild := o.base == "stringlike" && slices.ContainsFunc(c.Values, func(v string) bool { return strings.ContainsAny(v, "*?") })
+	for _, t := range s.tests() {
 		switch {
-		case !strings.HasPrefix(key, contextPrefix), o.base == "null":
-		case o.holdsWithout() && !o.negated:
-			optional = append(optional, c.Key)
-		case o.exact() && !wild:
-			pinned[key] = c.Values
+		case !strings.HasPrefix(t.key, contextPrefix), t.base == "null":
+		case t.holdsWithout() && !t.negated:
+			optional = append(optional, t.Key)
+		case t.exact() && !slices.ContainsFunc(t.Values, t.vague):
+			pinned[t.key] = t.Values
 		}
 	}
 	return pinned, optional
@@ -41,4 +38,10 @@ func (c contexts) disjoint(d contexts) bool {
 		}
 	}
 	return false
+}
+
+// vague reports whether a value stands for more than itself: a pattern, or a
+// policy variable, which may be anything.
+func (o operator) vague(value string) bool {
+	return strings.Contains(value, "${") || (o.base == "stringlike" || o.base == "arnlike" || o.base == "arnequals") && strings.ContainsAny(value, "*?")
 }

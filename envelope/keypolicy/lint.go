@@ -104,17 +104,18 @@ func (l *linter) survey() {
 		f.guarded = f.guard.image() || l.deniedWithout(s)
 		l.facts = append(l.facts, f)
 		if s.Effect == "Allow" && (f.guard.any || f.guarded) {
-			for _, p := range s.Principals {
-				if !slices.Contains(l.opts.Delegating, p.ID) {
-					untrusted = append(untrusted, p.ID)
+			for _, id := range s.named() {
+				if !slices.Contains(l.opts.Delegating, id) {
+					untrusted = append(untrusted, id)
 				}
 			}
 		}
 	}
 	for i := range l.policy.Statements {
 		s := &l.policy.Statements[i]
-		l.facts[i].untrusted = s.everybody() || slices.ContainsFunc(s.Principals, func(p Principal) bool {
-			return slices.Contains(untrusted, p.ID)
+		named := s.named()
+		l.facts[i].untrusted = s.everybody() && len(named) == 0 || slices.ContainsFunc(named, func(id string) bool {
+			return slices.ContainsFunc(untrusted, func(u string) bool { return sameRole(id, u) })
 		})
 	}
 }
@@ -126,7 +127,7 @@ func (s *Statement) everybody() bool {
 
 // deniedWithout reports whether other statements deny everything secret that s
 // allows to requests without the attestation of a named image. Only the plain
-// form is recognized: all principals, and PCR0 or PCR8 under StringNotEquals.
+// form is recognized: all principals, and PCR0 under StringNotEquals.
 func (l *linter) deniedWithout(s *Statement) bool {
 	secret := append(s.among(revealing), s.among(minting)...)
 	return len(secret) > 0 && !slices.ContainsFunc(secret, func(action string) bool {
@@ -141,7 +142,7 @@ func (s *Statement) deniesWithout(action string) bool {
 	c := s.Conditions[0]
 	o := parseOperator(c.Operator)
 	n, about := register(c.Key)
-	return about && (n == 0 || n == 8) && o.negated && o.holdsWithout() &&
+	return about && n == 0 && o.negated && o.holdsWithout() &&
 		(o.base == "stringequals" || o.base == "stringequalsignorecase") &&
 		!slices.ContainsFunc(c.Values, func(v string) bool { return !hexPCR.MatchString(v) || strings.Trim(v, "0") == "" })
 }

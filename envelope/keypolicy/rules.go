@@ -12,7 +12,7 @@ func (l *linter) form(i int) {
 	for _, p := range slices.Concat(s.Principals, s.NotPrincipals) {
 		switch {
 		case p.Kind == "AWS" && (p.ID == "*" || isRoot(p.ID) || principalARN.MatchString(p.ID)):
-		case p.Kind == "Service" && strings.HasSuffix(p.ID, ".amazonaws.com") && !strings.ContainsAny(p.ID, "*? "):
+		case p.Kind == "Service" && (strings.HasSuffix(p.ID, ".amazonaws.com") || strings.HasSuffix(p.ID, ".amazonaws.com.cn")) && !strings.ContainsAny(p.ID, "*? "):
 		default:
 			l.add(i, MalformedPrincipal, "%q is no %s principal of a key policy", p.ID, p.Kind)
 		}
@@ -80,11 +80,11 @@ func (l *linter) principals(i int) {
 	if len(s.NotPrincipals) > 0 || len(s.NotActions) > 0 {
 		l.add(i, InvertedMatch, "allows %s by NotPrincipal or NotAction", names(used))
 	}
-	one, account := s.narrowed()
+	arns, account := s.narrowed()
 	reads := len(l.secret(i, slices.Concat(revealing, minting))) > 0
 	for _, p := range s.Principals {
 		switch {
-		case p == Principal{"AWS", "*"} && one:
+		case p == Principal{"AWS", "*"} && len(arns) > 0:
 		case p == Principal{"AWS", "*"} && account && reads && !f.guarded:
 			l.add(i, WholeAccount, "every principal of an account or organization may use %s", names(used))
 		case p == Principal{"AWS", "*"} && !account:
@@ -99,34 +99,44 @@ func (l *linter) principals(i int) {
 	}
 }
 
-// narrowed reports whether conditions leave single principals, or those of an
-// account or organization.
-func (s *Statement) narrowed() (one, account bool) {
-	for _, c := range s.Conditions {
-		o := parseOperator(c.Operator)
-		if o.holdsWithout() || o.negated || slices.ContainsFunc(c.Values, func(v string) bool { return strings.ContainsAny(v, "*?") || v == "" }) {
+// narrowed returns the principals whom conditions leave of everybody, and
+// whether they leave those of an account or organization.
+func (s *Statement) narrowed() (arns []string, account bool) {
+	for _, t := range s.tests() {
+		if t.holdsWithout() || t.negated || t.base == "null" || slices.ContainsFunc(t.Values, t.vague) || slices.Contains(t.Values, "") {
 			continue
 		}
-		switch strings.ToLower(c.Key) {
-		case "aws:principalarn", "aws:userid":
-			one = true
+		switch t.key {
+		case "aws:principalarn":
+			arns = t.Values
 		case "kms:calleraccount", "aws:principalaccount", "aws:principalorgid":
 			account = true
 		}
 	}
-	return one, account
+	return arns, account
 }
 
-// named reports whether the statement has principals that are neither
-// everybody nor an account, of which other rules tell.
-func (s *Statement) named() bool {
-	return slices.ContainsFunc(s.Principals, func(p Principal) bool { return p.ID != "*" && !isRoot(p.ID) })
+// named returns the principals that the statement names, by itself or by
+// conditions. Everybody and whole accounts, of which other rules tell, are
+// not among them.
+func (s *Statement) named() []string {
+	var list []string
+	for _, p := range s.Principals {
+		if p.ID != "*" && !isRoot(p.ID) {
+			list = append(list, p.ID)
+		}
+	}
+	if s.everybody() {
+		arns, _ := s.narrowed()
+		list = append(list, arns...)
+	}
+	return list
 }
 
 // reading reports who gets plaintext without an attestation.
 func (l *linter) reading(i int) {
 	s, f := &l.policy.Statements[i], &l.facts[i]
-	if f.guard.any || f.guarded || !s.named() {
+	if f.guard.any || f.guarded || len(s.named()) == 0 {
 		return // what is wrong with its conditions, or with everybody, is said
 	}
 	if found := l.secret(i, minting); len(found) > 0 && f.untrusted {
@@ -165,8 +175,8 @@ func (l *linter) writing(i int) {
 	if f.guarded || f.guard.any {
 		found = slices.DeleteFunc(found, func(a string) bool { return slices.Contains(attestable, a) })
 	}
-	if len(found) == 0 || !s.named() {
-		return
+	if len(found) == 0 || len(s.named()) == 0 && len(l.secret(i, slices.Concat(revealing, minting))) > 0 {
+		return // of everybody and whole accounts more than that is said
 	}
 	what := names(found)
 	if len(f.contexts) == 0 {
