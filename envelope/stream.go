@@ -16,7 +16,8 @@ type StreamOptions struct {
 	// 4 KiB for many small reads at random places. 0 means 1 MiB. A Reader
 	// finds it in the header.
 	SegmentSize int
-	// Workers is how many segments are sealed or opened at the same time. 0
+	// Workers is how many cores are kept at work: twice as many segments and
+	// two more are under way at a time, so that none waits for the next. 0
 	// means runtime.GOMAXPROCS(0).
 	Workers int
 	// Decrypt unwraps the data key for a reader. nil means the Client's own

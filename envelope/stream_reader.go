@@ -8,7 +8,7 @@ import (
 )
 
 // Reader opens a sealed stream from its beginning to its end. It reads ahead,
-// Workers+1 segments at most, and decrypts them in goroutines of their own;
+// 2×Workers+2 segments at most, and decrypts them in goroutines of their own;
 // plaintext of a segment is released when it and all segments before it are
 // authentic. Everything read from the underlying reader is read during Read and
 // WriteTo. A Reader is not safe for concurrent use.
@@ -39,7 +39,7 @@ func newReader(r io.Reader, dataKey, header []byte, size, workers int) (*Reader,
 	if err != nil {
 		return nil, fmt.Errorf("envelope: sealed stream: %w", err)
 	}
-	return &Reader{r: bufio.NewReader(r), cipher: c, size: size, most: workers + 1}, nil
+	return &Reader{r: bufio.NewReader(r), cipher: c, size: size, most: 2*workers + 2}, nil
 }
 
 func readBodyHeader(r io.Reader, body *[bodyHeaderSize]byte) error {

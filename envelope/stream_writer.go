@@ -8,7 +8,7 @@ import (
 // Writer seals what is written to it. Segments are encrypted in goroutines of
 // their own while the next ones are filled; everything that goes to the
 // underlying writer goes there during Write and Close. It holds at most
-// Workers+2 segments. A Writer is not safe for concurrent use.
+// 2×Workers+3 segments. A Writer is not safe for concurrent use.
 type Writer struct {
 	w       io.Writer
 	cipher  *segmentCipher
@@ -35,7 +35,7 @@ func newWriter(w io.Writer, dataKey, header []byte, body [bodyHeaderSize]byte, s
 		capacity = min(size, room+tagSize)
 	}
 	return &Writer{
-		w: w, cipher: c, size: size, most: workers + 1,
+		w: w, cipher: c, size: size, most: 2*workers + 2,
 		current: &segment{buf: make([]byte, 0, capacity), done: make(chan struct{})},
 	}, nil
 }
