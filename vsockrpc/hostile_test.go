@@ -4,20 +4,32 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
 
+var nextPort atomic.Uint32
+
+// address returns a fresh address of the transport that tests use.
+func address(t *testing.T) string {
+	if os.Getenv("NITROSEAL_TRANSPORT") == "vsock" {
+		return fmt.Sprintf("vsock://1:%d", 30000+nextPort.Add(1))
+	}
+	return "unix://" + filepath.Join(t.TempDir(), "s")
+}
+
 // start runs a server until the test ends and returns its address.
 func start(t *testing.T, register func(*Server)) string {
 	t.Helper()
-	addr := "unix://" + filepath.Join(t.TempDir(), "s")
+	addr := address(t)
 	s := NewServer(ServerOptions{MaxMessageSize: 16 << 20})
 	register(s)
 	l, err := Listen(addr)
@@ -242,7 +254,7 @@ func TestCutMessage(t *testing.T) {
 
 // A server that says OK inside a message does not make it look whole.
 func TestStatusInsideAMessage(t *testing.T) {
-	addr := "unix://" + filepath.Join(t.TempDir(), "s")
+	addr := address(t)
 	l, err := Listen(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -275,7 +287,7 @@ func TestStatusInsideAMessage(t *testing.T) {
 
 // Close ends calls that wait for a connection, and the attempt to make one.
 func TestCloseWhileConnecting(t *testing.T) {
-	c := client(t, "unix://"+filepath.Join(t.TempDir(), "nobody"))
+	c := client(t, address(t))
 	c.mu.Lock()
 	c.earliest = time.Now().Add(time.Hour)
 	c.mu.Unlock()

@@ -2,6 +2,7 @@ package vsockrpc_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -23,11 +25,21 @@ import (
 	"github.com/nitroseal/nitroseal/vsockrpc"
 )
 
+// local is the transport of tests: unix sockets, or what NITROSEAL_TRANSPORT
+// says, which is vsock in a guest that has it (package internal/guest).
+var local = cmp.Or(os.Getenv("NITROSEAL_TRANSPORT"), "unix")
+
+// nextPort of vsock.
+var nextPort atomic.Uint32
+
 // address returns a fresh address of a scheme.
 func address(t testing.TB, scheme string) string {
 	t.Helper()
-	if scheme == "unix" {
+	switch scheme {
+	case "unix":
 		return "unix://" + filepath.Join(t.TempDir(), "s")
+	case "vsock": // CID 1 is this machine
+		return fmt.Sprintf("vsock://1:%d", 20000+nextPort.Add(1))
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -127,9 +139,9 @@ func dial(t testing.TB, addr string) *vsockrpc.Client {
 	return c
 }
 
-// both runs a test over unix sockets and TCP.
+// both runs a test over the local transport and TCP.
 func both(t *testing.T, test func(t *testing.T, addr string)) {
-	for _, scheme := range []string{"unix", "tcp"} {
+	for _, scheme := range []string{local, "tcp"} {
 		t.Run(scheme, func(t *testing.T) { test(t, address(t, scheme)) })
 	}
 }
@@ -150,7 +162,7 @@ func TestUnary(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	var log syncBuffer
 	serve(t, addr, vsockrpc.ServerOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	c := dial(t, addr)
@@ -178,7 +190,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestDeadlineAndMetadata(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{})
 	c := dial(t, addr)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -203,7 +215,7 @@ func TestDeadlineAndMetadata(t *testing.T) {
 }
 
 func TestCancelReachesTheHandler(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	s := vsockrpc.NewServer(vsockrpc.ServerOptions{})
 	entered, left := make(chan struct{}), make(chan error, 1)
 	s.Handle("wait", func(ctx context.Context, _ []byte) ([]byte, error) {
@@ -262,7 +274,7 @@ func TestStreams(t *testing.T) {
 }
 
 func TestTyped(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{})
 	c := dial(t, addr)
 	if n, err := vsockrpc.Call[number, number](t.Context(), c, "double", number{21}); err != nil || n.N != 42 {
@@ -296,7 +308,7 @@ func TestTyped(t *testing.T) {
 
 // A stream that nobody reads holds up neither other calls nor the connection.
 func TestStalledStream(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{})
 	c := dial(t, addr)
 	st, err := c.Stream(t.Context(), "flood")
@@ -345,7 +357,7 @@ func TestManyCallers(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{MaxStreams: 2, MaxConns: 1})
 	c := dial(t, addr)
 	if _, err := c.Call(t.Context(), "echo", nil); err != nil {
@@ -387,7 +399,7 @@ func TestLimits(t *testing.T) {
 }
 
 func TestMessagesThatAreRefused(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{MaxMessageSize: 1000})
 	c := dial(t, addr)
 	if _, err := c.Call(t.Context(), "echo", make([]byte, 1001)); !errors.Is(err, vsockrpc.ResourceExhausted) {
@@ -402,7 +414,7 @@ func TestMessagesThatAreRefused(t *testing.T) {
 }
 
 func TestAnswerLargerThanTheClientTakes(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{})
 	c, err := vsockrpc.NewClient(addr, vsockrpc.ClientOptions{MaxMessageSize: 10})
 	if err != nil {
@@ -455,7 +467,7 @@ func TestRestart(t *testing.T) {
 
 // Shutdown lets calls finish, and takes no new ones.
 func TestShutdown(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	s := vsockrpc.NewServer(vsockrpc.ServerOptions{})
 	entered, finish := make(chan struct{}), make(chan struct{})
 	s.Handle("slow", func(context.Context, []byte) ([]byte, error) {
@@ -497,7 +509,7 @@ func TestShutdown(t *testing.T) {
 }
 
 func TestShutdownGivesUp(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	s := newServer(vsockrpc.ServerOptions{})
 	l, err := vsockrpc.Listen(addr)
 	if err != nil {
@@ -526,7 +538,7 @@ func TestShutdownGivesUp(t *testing.T) {
 
 // A peer that takes nothing and answers nothing is given up.
 func TestKeepalive(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	l, err := vsockrpc.Listen(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -552,7 +564,7 @@ func TestKeepalive(t *testing.T) {
 }
 
 func TestHostileBytes(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{})
 	const helloFrame = "\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00nitroseal-rpc/1\n"
 	for name, in := range map[string]string{
@@ -589,7 +601,7 @@ func TestHostileBytes(t *testing.T) {
 func TestNothingIsLeft(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 20 {
-		addr := address(t, "unix")
+		addr := address(t, local)
 		s := newServer(vsockrpc.ServerOptions{})
 		l, err := vsockrpc.Listen(addr)
 		if err != nil {
@@ -719,7 +731,7 @@ func (b *syncBuffer) String() string {
 // Many streams that nobody reads cannot together take more memory than the
 // connection's limit; the one that goes too far fails, the others stay.
 func TestHeldBytesAreBounded(t *testing.T) {
-	addr := address(t, "unix")
+	addr := address(t, local)
 	s := vsockrpc.NewServer(vsockrpc.ServerOptions{MaxMessageSize: 48 << 20})
 	release := make(chan struct{})
 	s.HandleStream("ignore", func(_ context.Context, st *vsockrpc.ServerStream) error {

@@ -1,9 +1,12 @@
 package vsockrpc
 
 import (
+	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 
 	"github.com/mdlayher/vsock"
 )
@@ -48,10 +51,19 @@ func listenVsock(a Addr) (net.Listener, error) {
 func (l vsockListener) Accept() (net.Conn, error) {
 	c, err := l.Listener.Accept()
 	if err != nil {
-		return nil, err
+		return nil, closedError("accept", err)
 	}
 	if vc, ok := c.(*vsock.Conn); ok {
 		c = &vsockConn{Conn: vc}
 	}
 	return c, nil
+}
+
+// closedError makes what package vsock says of a closed socket the error that
+// every other connection and listener has for it.
+func closedError(op string, err error) error {
+	if errors.Is(err, syscall.EBADF) || errors.Is(err, os.ErrClosed) {
+		return &net.OpError{Op: op, Net: "vsock", Err: net.ErrClosed}
+	}
+	return err
 }

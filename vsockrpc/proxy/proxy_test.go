@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +22,7 @@ import (
 // forward runs a Forwarder to target and returns its address.
 func forward(t *testing.T, opts proxy.ForwarderOptions) (string, *proxy.Forwarder) {
 	t.Helper()
-	addr := "unix://" + filepath.Join(t.TempDir(), "egress")
+	addr := address(t)
 	l, err := vsockrpc.Listen(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -77,7 +76,7 @@ func TestTLSEndToEnd(t *testing.T) {
 	defer srv.Close()
 	target := srv.Listener.Addr().String()
 	tap := &tapListener{}
-	addr := "unix://" + filepath.Join(t.TempDir(), "egress")
+	addr := address(t)
 	inner, err := vsockrpc.Listen(addr)
 	if err != nil {
 		t.Fatal(err)
@@ -172,7 +171,7 @@ func TestHalfClose(t *testing.T) {
 	sent := bytes.Repeat([]byte("half"), 100<<10)
 	go func() {
 		c.Write(sent)
-		c.(*net.UnixConn).CloseWrite()
+		c.(interface{ CloseWrite() error }).CloseWrite()
 	}()
 	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, sent) {
 		t.Errorf("%d of %d bytes, %v", len(got), len(sent), err)
@@ -193,7 +192,7 @@ func TestManyConnections(t *testing.T) {
 			sent := bytes.Repeat([]byte{byte(i)}, 10_000)
 			go func() {
 				c.Write(sent)
-				c.(*net.UnixConn).CloseWrite()
+				c.(interface{ CloseWrite() error }).CloseWrite()
 			}()
 			if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, sent) {
 				t.Errorf("%d bytes, %v", len(got), err)
