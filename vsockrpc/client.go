@@ -103,14 +103,14 @@ func (c *Client) Close() error {
 // Call makes a unary call: one message there, one back. The caller owns the
 // result, and may use req again.
 func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, error) {
-	s, err := c.open(ctx, method)
+	s, err := c.open(ctx, method, false)
 	if err != nil {
 		return nil, err
 	}
 	defer s.finish(ctx)
 	// Where sending fails, receiving tells why: the server has ended the call,
 	// perhaps with an answer, the connection broke, or ctx ended.
-	_ = s.send(ctx, req, true)
+	_ = s.send(ctx, req, true, true)
 	resp, err := s.recv(ctx)
 	if err == io.EOF {
 		return nil, errorf(Internal, "the server answered no message")
@@ -130,7 +130,7 @@ func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, e
 // Stream begins a stream. It ends with ctx, or when the server ends it; call
 // Close in any case.
 func (c *Client) Stream(ctx context.Context, method string) (*ClientStream, error) {
-	s, err := c.open(ctx, method)
+	s, err := c.open(ctx, method, true)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ type ClientStream struct {
 
 // Send sends a message. It waits while the server does not read. After the
 // server has ended the stream it returns io.EOF; Recv tells how it ended.
-func (s *ClientStream) Send(msg []byte) error { return s.s.send(s.ctx, msg, false) }
+func (s *ClientStream) Send(msg []byte) error { return s.s.send(s.ctx, msg, false, true) }
 
 // CloseSend tells the server that no more messages come.
 func (s *ClientStream) CloseSend() { s.s.closeSend() }
@@ -166,6 +166,12 @@ func (s *ClientStream) Close() {
 
 // finish ends a call on the client's side, if the server has not.
 func (s *stream) finish(ctx context.Context) {
+	s.mu.Lock()
+	over := s.err != nil
+	s.mu.Unlock()
+	if over {
+		return
+	}
 	e := &Error{Code: Canceled, Message: "the call was closed"}
 	if ctx.Err() != nil {
 		e = ctxError(ctx)
@@ -173,8 +179,8 @@ func (s *stream) finish(ctx context.Context) {
 	s.conn.reset(s, e)
 }
 
-// open begins a call.
-func (c *Client) open(ctx context.Context, method string) (*stream, error) {
+// open begins a call. Without flush, the caller sends a message at once.
+func (c *Client) open(ctx context.Context, method string, flush bool) (*stream, error) {
 	if method == "" || len(method) > maxMethod {
 		return nil, errorf(InvalidArgument, "a method name has 1 to %d bytes", maxMethod)
 	}
@@ -193,7 +199,7 @@ func (c *Client) open(ctx context.Context, method string) (*stream, error) {
 		if deadline, ok := ctx.Deadline(); ok {
 			o.timeout = uint64(max(time.Until(deadline).Microseconds(), 1))
 		}
-		s, err := k.open(o)
+		s, err := k.open(o, flush)
 		if err != nil {
 			c.drop(k) // it broke just now: nothing was sent, so try again
 			continue

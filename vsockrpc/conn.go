@@ -119,7 +119,8 @@ func (c *conn) close(e *Error) {
 
 // open begins a stream on the client's side. The number is taken and OPEN is
 // queued under one lock, since OPENs must go out in the order of their numbers.
-func (c *conn) open(o *open) (*stream, error) {
+// Without flush, the caller sends something else at once.
+func (c *conn) open(o *open, flush bool) (*stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -131,9 +132,19 @@ func (c *conn) open(o *open) (*stream, error) {
 	c.lastID++
 	s := newStream(c, c.lastID)
 	c.streams[s.id] = s
-	c.out.put(func(b []byte) []byte { return appendOpen(b, s.id, o) })
+	if c.out.begin() {
+		c.out.buf = appendOpen(c.out.buf, s.id, o)
+		if flush {
+			c.out.flush()
+		} else {
+			c.out.hold()
+		}
+	}
 	return s, nil
 }
+
+// errDone is how a call ends well.
+var errDone = &Error{Code: OK}
 
 func (c *conn) remove(s *stream) {
 	c.mu.Lock()
@@ -155,10 +166,21 @@ func (c *conn) find(id uint32) (*stream, error) {
 	return nil, nil
 }
 
+// listener reads from the connection and notes when something was heard.
+type listener struct{ c *conn }
+
+func (l listener) Read(p []byte) (int, error) {
+	n, err := l.c.net.Read(p)
+	if n > 0 {
+		l.c.lastRead.Store(int64(time.Since(l.c.began)))
+	}
+	return n, err
+}
+
 // read handles frames until the connection or the peer's manners end.
 func (c *conn) read() error {
-	r := bufio.NewReaderSize(c.net, maxFrame)
-	h, p, err := readFrame(r)
+	r := bufio.NewReaderSize(listener{c}, readBuffer)
+	h, p, err := nextFrame(r)
 	if err != nil {
 		return err
 	}
@@ -166,17 +188,17 @@ func (c *conn) read() error {
 		return protocolError("the peer speaks another protocol or version")
 	}
 	for {
-		h, p, err := readFrame(r)
-		if err != nil {
+		skipFrame(r, h)
+		if h, p, err = nextFrame(r); err != nil {
 			return err
 		}
-		c.lastRead.Store(int64(time.Since(c.began)))
 		if err := c.frame(h, p); err != nil {
 			return err
 		}
 	}
 }
 
+// frame handles one frame. The payload is only good until it returns.
 func (c *conn) frame(h header, p []byte) error {
 	switch h.typ {
 	case framePing:
@@ -233,7 +255,11 @@ func (c *conn) frame(h header, p []byte) error {
 			code, message = Internal, "the server ended the call inside a message"
 		}
 		c.remove(s)
-		c.onStatus(s, &Error{Code: code, Message: message})
+		if code == OK {
+			c.onStatus(s, errDone)
+		} else {
+			c.onStatus(s, &Error{Code: code, Message: message})
+		}
 	}
 	return nil
 }

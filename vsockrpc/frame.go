@@ -1,6 +1,7 @@
 package vsockrpc
 
 import (
+	"bufio"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -17,6 +18,9 @@ const (
 	// vsock.
 	maxFrame   = 32 << 10
 	maxPayload = maxFrame - frameHeader
+	// sizePrefix is the length of a message in front of its first frame, where
+	// it has several.
+	sizePrefix = 4
 	// initialWindow is how many bytes of messages a side may send on a new
 	// stream before the receiver grants more.
 	initialWindow = 256 << 10
@@ -47,6 +51,7 @@ const (
 const (
 	flagEndMessage = 1 << 0
 	flagEndStream  = 1 << 1
+	flagSize       = 1 << 2
 )
 
 type header struct {
@@ -81,7 +86,7 @@ func parseHeader(b *[frameHeader]byte) (header, error) {
 	if h.length > maxPayload {
 		return h, protocolError("frame of %d bytes", h.length)
 	}
-	if h.flags != 0 && (h.typ != frameData || h.flags&^(flagEndMessage|flagEndStream) != 0) {
+	if h.flags != 0 && (h.typ != frameData || h.flags&^(flagEndMessage|flagEndStream|flagSize) != 0) {
 		return h, protocolError("unknown flags")
 	}
 	exact := -1
@@ -103,6 +108,9 @@ func parseHeader(b *[frameHeader]byte) (header, error) {
 	default:
 		return h, protocolError("unknown frame type %d", h.typ)
 	}
+	if h.flags&flagSize != 0 && (h.flags != flagSize || h.length < sizePrefix) {
+		return h, protocolError("SIZE where a message does not begin")
+	}
 	if exact >= 0 && h.length != exact {
 		return h, protocolError("frame type %d of %d bytes", h.typ, h.length)
 	}
@@ -112,25 +120,34 @@ func parseHeader(b *[frameHeader]byte) (header, error) {
 	return h, nil
 }
 
-// readFrame reads one frame. The payload is a fresh slice.
-func readFrame(r io.Reader) (header, []byte, error) {
-	var raw [frameHeader]byte
-	if _, err := io.ReadFull(r, raw[:]); err != nil {
+// readBuffer is how much is read from the socket at once, at most.
+const readBuffer = 64 << 10
+
+// nextFrame reads one frame. The payload is in the reader's buffer: it is good
+// until the next frame is read, and skipFrame must be called before.
+func nextFrame(r *bufio.Reader) (header, []byte, error) {
+	raw, err := r.Peek(frameHeader)
+	if err != nil {
+		if err == io.EOF && len(raw) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
 		return header{}, nil, err
 	}
-	h, err := parseHeader(&raw)
+	h, err := parseHeader((*[frameHeader]byte)(raw))
 	if err != nil {
 		return header{}, nil, err
 	}
-	if h.length == 0 {
-		return h, nil, nil
+	all, err := r.Peek(frameHeader + h.length)
+	if err != nil {
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		return header{}, nil, err
 	}
-	payload := make([]byte, h.length)
-	if _, err := io.ReadFull(r, payload); err != nil {
-		return header{}, nil, io.ErrUnexpectedEOF
-	}
-	return h, payload, nil
+	return h, all[frameHeader:], nil
 }
+
+func skipFrame(r *bufio.Reader, h header) { r.Discard(frameHeader + h.length) }
 
 func append32(b []byte, t frameType, stream, v uint32) []byte {
 	b = appendHeader(b, header{4, t, 0, stream})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"io"
 	"reflect"
 	"strings"
 	"testing"
@@ -161,4 +162,19 @@ func FuzzServer(f *testing.F) {
 			}
 		}
 	})
+}
+
+// readFrame reads one frame without a buffer of its own.
+func readFrame(r io.Reader) (header, []byte, error) {
+	var raw [frameHeader]byte
+	if _, err := io.ReadFull(r, raw[:]); err != nil {
+		return header{}, nil, err
+	}
+	h, err := parseHeader(&raw)
+	if err != nil {
+		return h, nil, err
+	}
+	p := make([]byte, h.length)
+	_, err = io.ReadFull(r, p)
+	return h, p, err
 }

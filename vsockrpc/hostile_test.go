@@ -201,7 +201,7 @@ func TestCutMessage(t *testing.T) {
 			if err := st.Send(make([]byte, 200<<10)); err != nil {
 				return err
 			}
-			if err := st.s.send(cut, make([]byte, 1<<20), false); !errors.Is(err, Canceled) {
+			if err := st.s.send(cut, make([]byte, 1<<20), false, true); !errors.Is(err, Canceled) {
 				t.Errorf("a cut Send: %v", err)
 			}
 			<-proceed
@@ -227,7 +227,7 @@ func TestCutMessage(t *testing.T) {
 	}
 	cut, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := up.s.send(cut, make([]byte, 1<<20), false); !errors.Is(err, Canceled) {
+	if err := up.s.send(cut, make([]byte, 1<<20), false, true); !errors.Is(err, Canceled) {
 		t.Errorf("a cut Send: %v", err)
 	}
 	up.CloseSend()
@@ -266,7 +266,7 @@ func TestStatusInsideAMessage(t *testing.T) {
 			return
 		}
 		defer nc.Close()
-		b := append(appendHeader(appendHello(nil), header{4, frameData, 0, 1}), "half"...)
+		b := append(appendHeader(appendHello(nil), header{8, frameData, flagSize, 1}), "\x00\x00\x00\x08half"...)
 		for seen := 0; seen < 2; seen++ { // HELLO and OPEN
 			if _, _, err := readFrame(nc); err != nil {
 				return
@@ -415,16 +415,16 @@ func TestSendGivenUpAtTheSocket(t *testing.T) {
 		c.out.mu.Unlock()
 	}
 	c.out.put(func(p []byte) []byte { return append(p, make([]byte, 2*outboxLimit)...) })
-	s, err := c.open(&open{method: "x"})
+	s, err := c.open(&open{method: "x"}, true)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.send(ctx, []byte("x"), false); !errors.Is(err, Canceled) {
+	if err := s.send(ctx, []byte("x"), false, true); !errors.Is(err, Canceled) {
 		t.Errorf("a Send that cannot reach the socket: %v", err)
 	}
-	if err := s.send(t.Context(), []byte("y"), false); !errors.Is(err, Canceled) {
+	if err := s.send(t.Context(), []byte("y"), false, true); !errors.Is(err, Canceled) {
 		t.Errorf("the call goes on: %v", err)
 	}
 	c.close(errorf(Canceled, "the test is over"))

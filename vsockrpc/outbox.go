@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"sync"
+	"syscall"
+	"time"
 )
 
 // outboxLimit is how many bytes may wait for the socket before senders of
@@ -15,49 +17,117 @@ const outboxLimit = 256 << 10
 // them without reading any would otherwise take memory without end.
 const maxReplies = 1 << 20
 
-// outbox collects frames and writes them to the socket from a goroutine of
-// its own. Senders never block in a write, so a peer that stops reading cannot
-// hold them past their deadlines, and frames that gather while a write is under
-// way go out together.
+// burst is how soon after one write the next counts as part of a burst, which
+// goes through the outbox's own goroutine, so that frames gather and go out
+// together.
+const burst = 8 * time.Microsecond
+
+// outbox collects frames and writes them to the socket. Senders never block in
+// a write, so a peer that stops reading cannot hold them past their deadlines.
+//
+// A sender that finds the socket idle tries to write by itself, without
+// waiting, which saves waking a goroutine. What the socket does not take, and
+// what comes in bursts, is written by a goroutine, run.
 type outbox struct {
-	w io.Writer
+	w    io.Writer
+	try  *tryWriter // nil: the socket has no way to write without waiting
+	kick chan struct{}
 
 	mu      sync.Mutex
 	buf     []byte
-	replies int           // bytes of buf that reply appended
+	spare   []byte
+	rest    []byte // of a buffer that the socket did not take whole; comes before buf
+	writing bool   // somebody writes
+	wrote   time.Time
+	replies int           // bytes of buf that replies appended
 	err     error         // why nothing is sent any more
 	room    chan struct{} // closed when buf falls below the limit; nil while it is
 	closed  bool
-	kick    chan struct{} // capacity 1: there is something to do
 }
 
 func newOutbox(w io.Writer) *outbox {
-	return &outbox{w: w, kick: make(chan struct{}, 1)}
+	return &outbox{w: w, try: newTryWriter(w), kick: make(chan struct{}, 1)}
+}
+
+// begin locks the outbox for appending frames to buf, to be followed by flush
+// or hold. It returns false, unlocked, when nothing is sent any more.
+func (o *outbox) begin() bool {
+	o.mu.Lock()
+	if o.err != nil || o.closed {
+		o.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+// hold unlocks the outbox and leaves what was appended for the next flush,
+// which the caller sees to.
+func (o *outbox) hold() { o.mu.Unlock() }
+
+// flush unlocks the outbox and sees to it that buf is written.
+func (o *outbox) flush() {
+	if o.writing || len(o.rest) > 0 || o.try == nil || len(o.buf) > maxFrame || time.Since(o.wrote) < burst {
+		o.mu.Unlock()
+		o.wake()
+		return
+	}
+	o.writing = true
+	buf := o.take()
+	o.mu.Unlock()
+	n, err := o.try.write(buf)
+	o.mu.Lock()
+	o.writing = false
+	o.wrote = time.Now()
+	if err != nil {
+		o.mu.Unlock()
+		o.fail(err)
+		return
+	}
+	if n < len(buf) && o.err == nil {
+		o.rest = buf[n:]
+	} else {
+		o.spare = buf
+	}
+	more := len(o.rest) > 0 || len(o.buf) > 0 || o.closed
+	o.mu.Unlock()
+	if more {
+		o.wake()
+	}
+}
+
+// take takes buf for writing and puts the spare buffer in its place. It needs
+// o.mu.
+func (o *outbox) take() []byte {
+	buf := o.buf
+	o.buf, o.spare, o.replies = o.spare[:0], nil, 0
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
+	return buf
 }
 
 // put appends frames, as one, by calling add with the buffer.
 func (o *outbox) put(add func(b []byte) []byte) {
-	o.mu.Lock()
-	if o.err == nil && !o.closed {
+	if o.begin() {
 		o.buf = add(o.buf)
+		o.flush()
 	}
-	o.mu.Unlock()
-	o.wake()
 }
 
 // reply appends a frame that answers one of the peer's, for the reader, which
 // must not wait. The error, of errProtocol, says that the peer does not read
 // what it asks for.
 func (o *outbox) reply(add func(b []byte) []byte) error {
-	o.mu.Lock()
-	defer o.wake()
-	defer o.mu.Unlock()
-	if o.err != nil || o.closed {
+	if !o.begin() {
 		return nil
 	}
 	before := len(o.buf)
 	o.buf = add(o.buf)
-	if o.replies += len(o.buf) - before; o.replies > maxReplies {
+	o.replies += len(o.buf) - before
+	over := o.replies > maxReplies
+	o.flush()
+	if over {
 		return protocolError("the peer does not read the answers that it asks for")
 	}
 	return nil
@@ -70,71 +140,76 @@ func (o *outbox) wake() {
 	}
 }
 
-// send appends frames of a message once there is room, unless done is closed
-// before.
-func (o *outbox) send(ctx context.Context, done <-chan struct{}, add func(b []byte) []byte) error {
+// wait locks the outbox once there is room for a message's frame, as begin
+// does, unless done is closed before: then it returns false. The error says
+// why nothing can be sent.
+func (o *outbox) wait(ctx context.Context, done <-chan struct{}) (bool, error) {
 	for {
 		o.mu.Lock()
 		if o.err != nil {
 			err := o.err
 			o.mu.Unlock()
-			return &Error{Code: Unavailable, Message: "the connection broke", cause: err}
+			return false, &Error{Code: Unavailable, Message: "the connection broke", cause: err}
 		}
 		if len(o.buf) < outboxLimit {
-			if !o.closed {
-				o.buf = add(o.buf)
+			if o.closed {
+				o.mu.Unlock()
+				return false, nil
 			}
-			o.mu.Unlock()
-			o.wake()
-			return nil
+			return true, nil
 		}
 		if o.room == nil {
 			o.room = make(chan struct{})
 		}
 		room := o.room
 		o.mu.Unlock()
+		o.wake() // what was held back goes out, too
 		select {
 		case <-room:
 		case <-done:
-			return nil // the stream is over; its own error tells why
+			return false, nil // the stream is over; its own error tells why
 		case <-ctx.Done():
-			return ctxError(ctx)
+			return false, ctxError(ctx)
 		}
 	}
 }
 
 // run writes until the outbox is closed and empty, or a write fails.
 func (o *outbox) run() error {
-	var spare []byte
 	for range o.kick {
 		for {
 			o.mu.Lock()
-			buf := o.buf
+			if o.writing {
+				o.mu.Unlock()
+				break // a sender, which wakes us when it is done
+			}
+			buf := o.rest
+			o.rest = nil
+			if buf == nil {
+				buf = o.take()
+			}
 			if len(buf) == 0 {
-				closed := o.closed
+				o.spare = buf
+				err, closed := o.err, o.closed
 				o.mu.Unlock()
 				if closed {
-					return nil
+					return err
 				}
 				break
 			}
-			o.buf, o.replies = spare[:0], 0
-			if o.room != nil {
-				close(o.room)
-				o.room = nil
+			o.writing = true
+			o.mu.Unlock()
+			_, err := writeParts(o.w, buf)
+			o.mu.Lock()
+			o.writing = false
+			o.wrote = time.Now()
+			if cap(buf) <= 4*outboxLimit { // a burst should not keep its memory
+				o.spare = buf
 			}
 			o.mu.Unlock()
-			for rest := buf; len(rest) > 0; {
-				n := min(len(rest), maxFrame)
-				if _, err := o.w.Write(rest[:n]); err != nil {
-					o.fail(err)
-					return err
-				}
-				rest = rest[n:]
-			}
-			spare = buf
-			if cap(spare) > 4*outboxLimit {
-				spare = nil // a burst should not keep its memory
+			if err != nil {
+				o.fail(err)
+				return err
 			}
 		}
 	}
@@ -155,11 +230,60 @@ func (o *outbox) fail(err error) {
 	if o.err == nil {
 		o.err = err
 	}
-	o.buf, o.closed = nil, true
+	o.buf, o.rest, o.closed = nil, nil, true
 	if o.room != nil {
 		close(o.room)
 		o.room = nil
 	}
 	o.mu.Unlock()
 	o.wake()
+}
+
+// tryWriter writes what a socket takes at once.
+type tryWriter struct {
+	raw syscall.RawConn
+	do  func(fd uintptr) bool
+	buf []byte
+	n   int
+	err error
+}
+
+func newTryWriter(w io.Writer) *tryWriter {
+	if c, ok := w.(*vsockConn); ok {
+		w = c.Conn
+	}
+	sc, ok := w.(syscall.Conn)
+	if !ok {
+		return nil
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return nil
+	}
+	t := &tryWriter{raw: raw}
+	t.do = func(fd uintptr) bool {
+		for {
+			t.n, t.err = syscall.Write(int(fd), t.buf)
+			if t.err != syscall.EINTR {
+				return true // also where the socket takes nothing now
+			}
+		}
+	}
+	return t
+}
+
+// write writes part of p, all of it or nothing. p has at most 32 KiB.
+func (t *tryWriter) write(p []byte) (int, error) {
+	t.buf, t.n, t.err = p, 0, nil
+	err := t.raw.Write(t.do)
+	t.buf = nil
+	switch {
+	case err != nil:
+		return 0, err
+	case t.err == syscall.EAGAIN:
+		return 0, nil
+	case t.err != nil:
+		return 0, t.err
+	}
+	return t.n, nil
 }

@@ -97,7 +97,7 @@ func (s *Server) Handle(method string, h Handler) {
 		if err != nil {
 			return err
 		}
-		return st.Send(resp)
+		return st.s.send(ctx, resp, false, false) // STATUS follows
 	})
 }
 
@@ -351,4 +351,4 @@ func (s *ServerStream) Recv() ([]byte, error) { return s.s.recv(s.ctx) }
 
 // Send sends a message to the client. It waits while the client does not read,
 // until the call ends. The message may be used again when Send returns.
-func (s *ServerStream) Send(msg []byte) error { return s.s.send(s.ctx, msg, false) }
+func (s *ServerStream) Send(msg []byte) error { return s.s.send(s.ctx, msg, false, true) }

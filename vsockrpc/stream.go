@@ -2,8 +2,10 @@ package vsockrpc
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"sync"
 )
 
@@ -21,18 +23,20 @@ type stream struct {
 	id   uint32
 
 	mu        sync.Mutex
-	queue     []message     // whole messages that were not received yet
+	queue     []message // whole messages that were not received yet, from head
+	head      int
 	partial   message       // the message that is arriving
+	prepaid   int           // how much of the window its rest was granted already
 	arriving  bool          // partial holds part of a message
 	remoteEnd bool          // the peer sends no more messages
 	err       *Error        // how the call ended; nil while it runs
-	done      chan struct{} // closed when err is set
+	done      chan struct{} // closed when err is set; nil until somebody waits
 	arrived   chan struct{} // capacity 1: queue, remoteEnd or err changed
 	held      int           // bytes of messages, of which conn.held counts those over ownHeld
 	granted   int           // what the peer may still send
 	credit    int           // what to grant it with the next WINDOW
 	window    int           // what we may still send
-	widened   chan struct{} // capacity 1: window grew
+	widened   chan struct{} // capacity 1: window grew; nil until somebody waits
 	localEnd  bool          // we send no more messages; used by the sender only
 }
 
@@ -50,15 +54,29 @@ const messageCost = 64
 // do, so that streams nobody reads cannot make small calls fail.
 const ownHeld = 16 << 10
 
+// maxAhead bounds what is granted ahead at a time.
+const maxAhead = 1 << 26
+
 // maxWindow bounds what a peer may grant, so that sums cannot overflow.
 const maxWindow = 1 << 30
 
 func newStream(c *conn, id uint32) *stream {
 	return &stream{
 		conn: c, id: id,
-		done: make(chan struct{}), arrived: make(chan struct{}, 1), widened: make(chan struct{}, 1),
-		window: initialWindow, granted: initialWindow,
+		arrived: make(chan struct{}, 1),
+		window:  initialWindow, granted: initialWindow,
 	}
+}
+
+// ended returns a channel that is closed when the call has ended. It needs s.mu.
+func (s *stream) ended() <-chan struct{} {
+	if s.done == nil {
+		s.done = make(chan struct{})
+		if s.err != nil {
+			close(s.done)
+		}
+	}
+	return s.done
 }
 
 func signal(c chan struct{}) {
@@ -79,7 +97,9 @@ func (s *stream) end(e *Error) bool {
 	s.err = e
 	s.partial = message{}
 	s.unhold(s.held)
-	close(s.done)
+	if s.done != nil {
+		close(s.done)
+	}
 	s.mu.Unlock()
 	signal(s.arrived)
 	return true
@@ -101,27 +121,25 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 		return protocolError("DATA beyond the window")
 	}
 	s.granted -= size
-	if len(s.partial.data)+len(p) > limit {
-		return errorf(ResourceExhausted, "message larger than %d bytes", limit)
-	}
-	cost := len(p)
-	if !s.arriving {
-		cost += messageCost
-	}
-	if !s.hold(cost) {
-		return errorf(ResourceExhausted, "too many bytes wait on this connection")
-	}
-	if s.arriving {
-		s.partial.data = append(s.partial.data, p...)
-	} else {
-		s.partial.data = p
-	}
-	s.partial.owed += size
-	if s.arriving = flags&flagEndMessage == 0; s.arriving {
-		s.releaseFront()
-	} else {
-		s.queue = append(s.queue, s.partial)
-		s.partial = message{}
+	switch {
+	case s.arriving:
+		if err := s.more(p, size, flags); err != nil {
+			return err
+		}
+	case flags&flagEndMessage != 0:
+		if len(p) > limit {
+			return errorf(ResourceExhausted, "message larger than %d bytes", limit)
+		}
+		if !s.hold(len(p) + messageCost) {
+			return errorf(ResourceExhausted, "too many bytes wait on this connection")
+		}
+		s.push(message{append(make([]byte, 0, len(p)), p...), size})
+	case flags&flagSize != 0:
+		if err := s.begin(p, size, limit); err != nil {
+			return err
+		}
+	default:
+		return protocolError("a message of several frames without its size")
 	}
 	if flags&flagEndStream != 0 {
 		if s.arriving {
@@ -129,9 +147,66 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 		}
 		s.remoteEnd = true
 	}
-	signal(s.arrived)
+	if !s.arriving {
+		signal(s.arrived)
+	}
 	return nil
 }
+
+// begin takes the first frame of a message that has several. It needs s.mu.
+func (s *stream) begin(p []byte, size, limit int) error {
+	total := int(binary.BigEndian.Uint32(p))
+	p = p[sizePrefix:]
+	if total <= len(p) {
+		return protocolError("SIZE of a message that has one frame")
+	}
+	if total > limit {
+		return errorf(ResourceExhausted, "message larger than %d bytes", limit)
+	}
+	// All of it counts from the beginning, so that what is announced is
+	// bounded before it is allocated.
+	if !s.hold(total + messageCost) {
+		return errorf(ResourceExhausted, "too many bytes wait on this connection")
+	}
+	s.partial = message{append(make([]byte, 0, total), p...), size}
+	s.arriving = true
+	s.releaseFront()
+	return nil
+}
+
+// more takes a further frame of a message. It needs s.mu.
+func (s *stream) more(p []byte, size int, flags byte) error {
+	have, total := len(s.partial.data)+len(p), cap(s.partial.data)
+	if flags&flagSize != 0 || have > total || (have == total) != (flags&flagEndMessage != 0) {
+		return protocolError("a message that is not as long as its SIZE")
+	}
+	s.partial.data = append(s.partial.data, p...)
+	paid := min(s.prepaid, size)
+	s.prepaid -= paid
+	s.partial.owed += size - paid
+	if have < total {
+		s.releaseFront()
+		return nil
+	}
+	m := s.partial
+	s.credit -= s.prepaid // granted ahead and not needed
+	s.partial, s.prepaid, s.arriving = message{}, 0, false
+	s.push(m)
+	return nil
+}
+
+// push queues a whole message. It needs s.mu.
+func (s *stream) push(m message) {
+	if s.head > 0 && len(s.queue) == cap(s.queue) {
+		n := copy(s.queue, s.queue[s.head:])
+		clear(s.queue[n:])
+		s.queue, s.head = s.queue[:n], 0
+	}
+	s.queue = append(s.queue, m)
+}
+
+// waiting is how many whole messages wait. It needs s.mu.
+func (s *stream) waiting() int { return len(s.queue) - s.head }
 
 // hold counts n bytes more that wait, of which the connection bears those
 // beyond the stream's own. It reports whether there was room. It needs s.mu.
@@ -164,7 +239,7 @@ func (s *stream) cut() bool {
 func (s *stream) discard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.queue = nil
+	s.queue, s.head = nil, 0
 }
 
 // endStream takes a DATA frame that only ends the stream.
@@ -180,12 +255,20 @@ func (s *stream) endStream() error {
 }
 
 // releaseFront grants back what a message that is still arriving used, if
-// nothing waits in front of it. It needs s.mu.
+// nothing waits in front of it, and grants its rest ahead: there is room for
+// it, and the sender need not stop. It needs s.mu.
 func (s *stream) releaseFront() {
-	if s.arriving && len(s.queue) == 0 {
-		s.release(s.partial.owed)
-		s.partial.owed = 0
+	if !s.arriving || s.waiting() > 0 {
+		return
 	}
+	owed := s.partial.owed
+	s.partial.owed = 0
+	if rest := cap(s.partial.data) - len(s.partial.data); s.prepaid == 0 && rest > 0 {
+		rest = min(rest, maxAhead)
+		s.prepaid = rest + frameHeader*((rest+maxPayload-1)/maxPayload)
+		owed += s.prepaid
+	}
+	s.release(owed)
 }
 
 // release grants n bytes back, in batches. It needs s.mu.
@@ -197,7 +280,10 @@ func (s *stream) release(n int) {
 	grant := s.credit
 	s.granted += grant
 	s.credit = 0
-	s.conn.out.put(func(b []byte) []byte { return append32(b, frameWindow, s.id, uint32(grant)) })
+	if s.conn.out.begin() {
+		s.conn.out.buf = append32(s.conn.out.buf, frameWindow, s.id, uint32(grant))
+		s.conn.out.flush()
+	}
 }
 
 // recv returns the next message, io.EOF after the last one, or how the call
@@ -205,10 +291,12 @@ func (s *stream) release(n int) {
 func (s *stream) recv(ctx context.Context) ([]byte, error) {
 	for {
 		s.mu.Lock()
-		if len(s.queue) > 0 {
-			m := s.queue[0]
-			s.queue[0] = message{}
-			s.queue = s.queue[1:]
+		if s.waiting() > 0 {
+			m := s.queue[s.head]
+			s.queue[s.head] = message{}
+			if s.head++; s.head == len(s.queue) {
+				s.queue, s.head = s.queue[:0], 0
+			}
 			s.unhold(messageCost + len(m.data))
 			s.release(m.owed)
 			s.releaseFront()
@@ -233,40 +321,73 @@ func (s *stream) recv(ctx context.Context) ([]byte, error) {
 
 // send sends one message, and with it the end of the stream if last. Where it
 // has to stop inside the message the call ends: the peer could not tell what
-// comes after from the rest of it.
-func (s *stream) send(ctx context.Context, msg []byte, last bool) error {
+// comes after from the rest of it. Without flush, the caller sends something
+// else at once.
+func (s *stream) send(ctx context.Context, msg []byte, last, flush bool) error {
 	if s.localEnd {
 		return errorf(FailedPrecondition, "sending after the end of the stream")
 	}
-	for begun := false; ; begun = true {
-		n, err := s.take(ctx, len(msg))
+	if uint64(len(msg)) > math.MaxUint32 {
+		return errorf(ResourceExhausted, "message of 4 GiB or more")
+	}
+	for rest := msg; ; {
+		begun := len(rest) < len(msg)
+		n, prefix, err := s.take(ctx, len(rest), begun)
 		if err != nil {
 			if begun {
 				s.abandon(err)
 			}
 			return err
 		}
-		chunk := msg[:n]
-		msg = msg[n:]
 		var flags byte
-		if len(msg) == 0 {
+		if prefix > 0 {
+			flags = flagSize
+		}
+		end := n == len(rest)
+		if end {
 			flags = flagEndMessage
 			if last {
 				flags |= flagEndStream
 				s.localEnd = true
 			}
 		}
-		if err := s.conn.out.send(ctx, s.done, func(b []byte) []byte {
-			b = appendHeader(b, header{len(chunk), frameData, flags, s.id})
-			return append(b, chunk...)
-		}); err != nil {
+		ok, err := s.room(ctx)
+		if err != nil {
 			s.abandon(err) // its bytes of the window are spent
 			return err
 		}
-		if len(msg) == 0 {
+		if ok {
+			out := s.conn.out
+			out.buf = appendHeader(out.buf, header{prefix + n, frameData, flags, s.id})
+			if prefix > 0 {
+				out.buf = binary.BigEndian.AppendUint32(out.buf, uint32(len(msg)))
+			}
+			out.buf = append(out.buf, rest[:n]...)
+			if flush || !end {
+				out.flush()
+			} else {
+				out.hold()
+			}
+		}
+		rest = rest[n:]
+		if end {
 			return nil
 		}
 	}
+}
+
+// room locks the outbox for a frame of a message, as outbox.wait does.
+func (s *stream) room(ctx context.Context) (bool, error) {
+	out := s.conn.out
+	out.mu.Lock()
+	if out.err == nil && !out.closed && len(out.buf) < outboxLimit {
+		return true, nil
+	}
+	out.mu.Unlock()
+	s.mu.Lock()
+	done := s.ended()
+	s.mu.Unlock()
+	return out.wait(ctx, done)
 }
 
 // abandon ends a call inside a message that cannot be finished.
@@ -277,31 +398,40 @@ func (s *stream) abandon(err error) {
 	}
 }
 
-// take waits until a frame may be sent and returns how much of size it can
-// carry.
-func (s *stream) take(ctx context.Context, size int) (int, error) {
+// take waits until a frame may be sent, and returns how much of size it can
+// carry and how much it has in front of that.
+func (s *stream) take(ctx context.Context, size int, begun bool) (n, prefix int, err error) {
 	for {
 		s.mu.Lock()
 		if s.err != nil {
 			err := s.err
 			s.mu.Unlock()
 			if err.Code == OK {
-				return 0, io.EOF // the peer ended the call and reads no more
+				return 0, 0, io.EOF // the peer ended the call and reads no more
 			}
-			return 0, err
+			return 0, 0, err
 		}
-		if s.window > frameHeader || (size == 0 && s.window == frameHeader) {
-			n := min(size, maxPayload, s.window-frameHeader)
-			s.window -= frameHeader + n
+		n, prefix = min(size, maxPayload, s.window-frameHeader), 0
+		if n < size && !begun {
+			prefix = sizePrefix
+			n = min(size, maxPayload-prefix, s.window-frameHeader-prefix)
+		}
+		if n > 0 || n == 0 && size == 0 {
+			s.window -= frameHeader + prefix + n
 			s.mu.Unlock()
-			return n, nil
+			return n, prefix, nil
 		}
+		if s.widened == nil {
+			s.widened = make(chan struct{}, 1)
+		}
+		widened, done := s.widened, s.ended()
 		s.mu.Unlock()
+		s.conn.out.wake() // what was held back goes out before we wait
 		select {
-		case <-s.widened:
-		case <-s.done:
+		case <-widened:
+		case <-done:
 		case <-ctx.Done():
-			return 0, ctxError(ctx)
+			return 0, 0, ctxError(ctx)
 		}
 	}
 }
@@ -325,6 +455,8 @@ func (s *stream) widen(n uint32) error {
 		return protocolError("WINDOW of %d bytes", n)
 	}
 	s.window += int(n)
-	signal(s.widened)
+	if s.widened != nil {
+		signal(s.widened)
+	}
 	return nil
 }

@@ -121,7 +121,7 @@ func CallServerStream[Req, Resp any](ctx context.Context, c *Client, method stri
 			return
 		}
 		defer st.Close()
-		if err := st.s.send(ctx, b, true); err != nil && !errors.Is(err, io.EOF) {
+		if err := st.s.send(ctx, b, true, true); err != nil && !errors.Is(err, io.EOF) {
 			yield(none, err)
 			return
 		}
