@@ -306,10 +306,16 @@ func (sc *serverConn) ended(ctx context.Context, st *stream, err *error) {
 	cancel := sc.calls[st]
 	delete(sc.calls, st)
 	sc.mu.Unlock()
-	code, message := statusOf(ctx, *err)
-	if st.end(&Error{Code: code, Message: message}) {
+	end := errDone
+	if code, message := statusOf(ctx, *err); code != OK {
+		end = &Error{Code: code, Message: message}
+	}
+	if st.end(end) {
 		sc.conn.remove(st)
-		sc.conn.out.put(func(b []byte) []byte { return appendStatus(b, st.id, code, message) })
+		if out := sc.conn.out; out.begin() {
+			out.buf = appendStatus(out.buf, st.id, end.Code, end.Message)
+			out.flush()
+		}
 	}
 	cancel(nil)
 }
@@ -324,7 +330,8 @@ func (sc *serverConn) call(ctx context.Context, st *stream, h StreamHandler) (er
 			err = errHandler
 		}
 	}()
-	return h(ctx, &ServerStream{ctx, st})
+	st.server = ServerStream{ctx, st}
+	return h(ctx, &st.server)
 }
 
 // reset cancels the handler of a call that the peer or the connection ended.

@@ -25,6 +25,7 @@ type stream struct {
 	mu        sync.Mutex
 	queue     []message // whole messages that were not received yet, from head
 	head      int
+	slot      [1]message    // queue's first memory: most calls have one message
 	partial   message       // the message that is arriving
 	prepaid   int           // how much of the window its rest was granted already
 	arriving  bool          // partial holds part of a message
@@ -38,6 +39,7 @@ type stream struct {
 	window    int           // what we may still send
 	widened   chan struct{} // capacity 1: window grew; nil until somebody waits
 	localEnd  bool          // we send no more messages; used by the sender only
+	server    ServerStream  // what the handler has, on the server's side
 }
 
 // message is a message and how much of the window it still uses up.
@@ -61,11 +63,13 @@ const maxAhead = 1 << 26
 const maxWindow = 1 << 30
 
 func newStream(c *conn, id uint32) *stream {
-	return &stream{
+	s := &stream{
 		conn: c, id: id,
 		arrived: make(chan struct{}, 1),
 		window:  initialWindow, granted: initialWindow,
 	}
+	s.queue = s.slot[:0]
+	return s
 }
 
 // ended returns a channel that is closed when the call has ended. It needs s.mu.
