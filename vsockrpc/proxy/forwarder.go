@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"sync"
@@ -18,17 +17,40 @@ var ErrClosed = errors.New("proxy: forwarder closed")
 
 // ForwarderOptions configures a Forwarder.
 type ForwarderOptions struct {
-	// Target is the host:port to forward to. Its name is resolved for each
-	// connection, since addresses of AWS endpoints change. Required.
+	// Target is the host:port to forward to: a host name or an IP address
+	// (IPv6 in brackets), and a number. Required.
+	//
+	// A name is resolved for each connection, since addresses of AWS
+	// endpoints change. Its addresses are tried one after the other.
 	Target string
+	// Allowlist must name Target, or NewForwarder returns ErrNotAllowed. nil
+	// means that none is needed, for the target is fixed here, by whoever
+	// runs the parent, and an enclave cannot choose another. Give one where
+	// targets come from elsewhere. An empty one allows nothing.
+	Allowlist *Allowlist
+	// AllowLocal permits a name that resolves to loopback, link-local,
+	// unspecified or multicast addresses or to the instance metadata service.
+	// Without it such addresses are left out, so that whoever answers for the
+	// name cannot point the enclave at what only this machine may reach. A
+	// Target that is an IP address itself is taken as it is in any case.
+	AllowLocal bool
 	// MaxConns bounds the connections; further ones are closed at once. 0
 	// means 512.
 	MaxConns int
-	// DialTimeout bounds connecting to the target. 0 means 10 seconds.
+	// DialTimeout bounds resolving the target's name and connecting to it,
+	// with all its addresses together. 0 means 10 seconds.
 	DialTimeout time.Duration
 	// IdleTimeout ends connections on which nothing passes in either
-	// direction. 0 means 5 minutes.
+	// direction, also half-closed ones. It may come up to a tenth early, and
+	// a reader must take each 32 KiB within it. 0 means 5 minutes.
 	IdleTimeout time.Duration
+	// Resolver resolves names. nil means net.DefaultResolver.
+	Resolver Resolver
+	// Dial connects to an address, IP:port, with network "tcp". It may be
+	// called concurrently and must heed ctx. nil means a net.Dialer. A
+	// connection whose CloseWrite fails, or that has none, is closed wholly
+	// when the enclave has sent all it wants to.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// Logger gets a record a connection: bytes and how it ended, no content.
 	// nil is silent.
 	Logger *slog.Logger
@@ -37,8 +59,11 @@ type ForwarderOptions struct {
 // Forwarder passes connections on to one target. It is safe for concurrent
 // use.
 type Forwarder struct {
-	opts  ForwarderOptions
-	slots chan struct{}
+	opts     ForwarderOptions
+	target   target
+	lookup   string // the target's host as it was given, for the resolver
+	slots    chan struct{}
+	counters counters
 
 	mu        sync.Mutex
 	closed    bool
@@ -49,11 +74,18 @@ type Forwarder struct {
 	cancel    context.CancelFunc
 }
 
-// NewForwarder checks opts and returns a Forwarder.
+// NewForwarder checks opts and returns a Forwarder. Nothing is resolved yet.
+//
+// Errors: ErrNotAllowed, and others for a Target that is not host:port.
 func NewForwarder(opts ForwarderOptions) (*Forwarder, error) {
-	if err := checkTarget(opts.Target); err != nil {
+	t, err := parseTarget(opts.Target)
+	if err != nil {
 		return nil, err
 	}
+	if opts.Allowlist != nil && !opts.Allowlist.allows(t) {
+		return nil, fmt.Errorf("%w: %s", ErrNotAllowed, t)
+	}
+	lookup, _, _ := net.SplitHostPort(opts.Target) // as parseTarget did
 	if opts.MaxConns <= 0 {
 		opts.MaxConns = 512
 	}
@@ -63,12 +95,18 @@ func NewForwarder(opts ForwarderOptions) (*Forwarder, error) {
 	if opts.IdleTimeout <= 0 {
 		opts.IdleTimeout = 5 * time.Minute
 	}
+	if opts.Resolver == nil {
+		opts.Resolver = net.DefaultResolver
+	}
+	if opts.Dial == nil {
+		opts.Dial = new(net.Dialer).DialContext
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Forwarder{
-		opts: opts, slots: make(chan struct{}, opts.MaxConns),
+		opts: opts, target: t, lookup: lookup, slots: make(chan struct{}, opts.MaxConns),
 		listeners: map[net.Listener]struct{}{}, conns: map[net.Conn]struct{}{}, ctx: ctx, cancel: cancel,
 	}, nil
 }
@@ -85,6 +123,11 @@ func (f *Forwarder) Serve(l net.Listener) error {
 	}
 	f.listeners[l] = struct{}{}
 	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		delete(f.listeners, l)
+		f.mu.Unlock()
+	}()
 	for delay := time.Millisecond; ; {
 		c, err := l.Accept()
 		if err != nil {
@@ -110,10 +153,14 @@ func (f *Forwarder) Serve(l net.Listener) error {
 		case f.slots <- struct{}{}:
 			if !f.begin(c) {
 				<-f.slots
+				f.counters.refused.Add(1)
 				continue
 			}
+			f.counters.accepted.Add(1)
+			f.counters.active.Add(1)
 			go f.forward(c)
 		default:
+			f.counters.refused.Add(1)
 			f.opts.Logger.Warn("proxy: too many connections", "target", f.opts.Target, "limit", f.opts.MaxConns)
 			c.Close()
 		}
@@ -198,12 +245,14 @@ func (f *Forwarder) untrack(c net.Conn) {
 
 // forward passes one connection on, both ways.
 func (f *Forwarder) forward(enclave net.Conn) {
-	defer func() { <-f.slots }()
 	defer f.untrack(enclave)
-	dialer := net.Dialer{Timeout: f.opts.DialTimeout}
-	target, err := dialer.DialContext(f.ctx, "tcp", f.opts.Target)
+	defer func() { // before the enclave sees the end, so that its next connection has a place
+		f.counters.active.Add(-1)
+		<-f.slots
+	}()
+	target, err := f.connect()
 	if err != nil {
-		f.opts.Logger.Warn("proxy: the target cannot be reached", "target", f.opts.Target, "error", err)
+		f.unreachable(err)
 		return
 	}
 	if !f.reached(target) {
@@ -214,62 +263,32 @@ func (f *Forwarder) forward(enclave net.Conn) {
 	start := time.Now()
 	idle := &idleTimer{timeout: f.opts.IdleTimeout, conns: [2]net.Conn{enclave, target}}
 	idle.touch()
-	up := make(chan int64, 1)
-	go func() { up <- pipe(target, enclave, idle) }()
-	down := pipe(enclave, target, idle)
-	f.opts.Logger.Info("proxy: connection done", "target", f.opts.Target, "bytes_up", <-up, "bytes_down", down, "ms", time.Since(start).Milliseconds())
-}
-
-// chunk is how much is passed on at once: some kernels corrupt larger writes
-// to vsock.
-const chunk = 32 << 10
-
-// pipe copies until src ends and passes the end on, so that the other
-// direction can still finish. Where that cannot be told apart, or on an error,
-// both are closed.
-func pipe(dst, src net.Conn, idle *idleTimer) (n int64) {
-	buf := make([]byte, chunk)
-	for {
-		k, err := src.Read(buf)
-		if k > 0 {
-			idle.touch()
-			if _, werr := dst.Write(buf[:k]); werr != nil {
-				err = werr
-			} else {
-				n += int64(k)
-			}
-		}
-		if err == nil {
-			continue
-		}
-		half, ok := dst.(interface{ CloseWrite() error })
-		if !errors.Is(err, io.EOF) || !ok || half.CloseWrite() != nil {
-			dst.Close()
-			src.Close()
-		}
-		return n
+	var up int64
+	var upIdle bool
+	upDone := make(chan struct{})
+	go func() {
+		defer close(upDone)
+		up, upIdle = pipe(target, enclave, idle, &f.counters.up)
+	}()
+	down, downIdle := pipe(enclave, target, idle, &f.counters.down)
+	<-upDone
+	timedOut := upIdle || downIdle
+	if timedOut {
+		f.counters.idleTimeouts.Add(1)
 	}
+	f.opts.Logger.Info("proxy: connection done", "target", f.opts.Target, "bytes_up", up, "bytes_down", down,
+		"ms", time.Since(start).Milliseconds(), "idle", timedOut)
 }
 
-// idleTimer sets the deadlines of both directions on every sign of life.
-type idleTimer struct {
-	timeout time.Duration
-	conns   [2]net.Conn
-	mu      sync.Mutex
-	last    time.Time
-}
-
-func (t *idleTimer) touch() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now := time.Now()
-	// Setting deadlines costs system calls; a tenth of the time-out is
-	// precise enough.
-	if now.Sub(t.last) < t.timeout/10 {
+// unreachable notes that a connection had to end without the target. One that
+// Close ended is no fault of the target's.
+func (f *Forwarder) unreachable(err error) {
+	if f.ctx.Err() != nil {
 		return
 	}
-	t.last = now
-	for _, c := range t.conns {
-		c.SetDeadline(now.Add(t.timeout))
+	f.counters.dialErrors.Add(1)
+	if errors.Is(err, errForbidden) {
+		f.counters.forbidden.Add(1)
 	}
+	f.opts.Logger.Warn("proxy: the target cannot be reached", "target", f.opts.Target, "error", err)
 }

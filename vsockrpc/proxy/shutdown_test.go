@@ -103,6 +103,58 @@ func TestAcceptingTriesAgain(t *testing.T) {
 	}
 }
 
+// What comes after Close has asked for the end is closed: a connection that is
+// accepted then, and one to the target that a Dial brings in spite of it.
+func TestTooLate(t *testing.T) {
+	late, server := net.Pipe()
+	defer server.Close()
+	f, err := proxy.NewForwarder(proxy.ForwarderOptions{
+		Target: "192.0.2.1:443",
+		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			<-ctx.Done()
+			return late, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	enclave, accepted := net.Pipe()
+	second, never := net.Pipe()
+	l := &lateListener{conns: []net.Conn{accepted, never}, close: f.Close}
+	if err := f.Serve(l); err != proxy.ErrClosed {
+		t.Error(err)
+	}
+	for _, c := range []net.Conn{enclave, second, server} {
+		if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("a connection is still open: %v", err)
+		}
+	}
+	if s, want := f.Stats(), (proxy.Stats{Accepted: 1, Refused: 1}); s != want {
+		t.Errorf("%+v, want %+v", s, want)
+	}
+}
+
+// lateListener closes its forwarder before it accepts the last connection.
+type lateListener struct {
+	conns []net.Conn
+	close func() error
+}
+
+func (l *lateListener) Accept() (net.Conn, error) {
+	if len(l.conns) == 0 {
+		return nil, net.ErrClosed
+	}
+	if len(l.conns) == 1 {
+		l.close()
+	}
+	c := l.conns[0]
+	l.conns = l.conns[1:]
+	return c, nil
+}
+
+func (l *lateListener) Close() error   { return nil }
+func (l *lateListener) Addr() net.Addr { return &net.UnixAddr{Name: "late", Net: "unix"} }
+
 // tiredListener fails twice before it accepts.
 type tiredListener struct {
 	net.Listener
