@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 // nothing.
 func TestCompare(t *testing.T) {
 	var out strings.Builder
-	if err := compare(&out, 1, 20*time.Millisecond, ""); err != nil {
+	if err := compare(&out, 1, 20*time.Millisecond, "", ""); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("\n%s", &out)
@@ -30,4 +30,3 @@ func TestCompare(t *testing.T) {
 		t.Errorf("%d lines", got)
 	}
 }
-

@@ -26,12 +26,13 @@ func main() {
 	rounds := flag.Int("rounds", 9, "how often each is measured")
 	each := flag.Duration("time", 300*time.Millisecond, "how long each measurement takes")
 	only := flag.String("only", "", "measure only what has this in its title")
+	who := flag.String("peers", "", "measure only these peers, separated by commas")
 	flag.Parse()
 	var err error
 	if *serve != "" {
 		err = serveAll(*serve)
 	} else {
-		err = compare(os.Stdout, *rounds, *each, *only)
+		err = compare(os.Stdout, *rounds, *each, *only, *who)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)

@@ -66,7 +66,7 @@ var measurements = []measurement{
 }
 
 // compare measures and prints the table.
-func compare(out io.Writer, rounds int, each time.Duration, only string) error {
+func compare(out io.Writer, rounds int, each time.Duration, only, who string) error {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
@@ -90,6 +90,9 @@ func compare(out io.Writer, rounds int, each time.Duration, only string) error {
 		results[m.title] = map[string][]float64{}
 		for range rounds {
 			for _, p := range peers {
+				if who != "" && !slices.Contains(strings.Split(who, ","), p.name) {
+					continue
+				}
 				v, err := once(dir, p, m, each)
 				if errors.Is(err, errNoStreams) {
 					continue
@@ -196,7 +199,10 @@ func print(out io.Writer, results map[string]map[string][]float64) {
 			continue
 		}
 		fmt.Fprintf(w, "| %s, %s\t", m.title, m.unit)
-		ours := median(results[m.title]["vsockrpc"])
+		ours := 0.0
+		if all := results[m.title]["vsockrpc"]; len(all) > 0 {
+			ours = median(all)
+		}
 		for _, p := range peers {
 			all := results[m.title][p.name]
 			if len(all) == 0 {
