@@ -2,9 +2,9 @@ package vsockrpc
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 )
@@ -14,11 +14,20 @@ type ClientOptions struct {
 	// MaxMessageSize bounds one message from the server, in bytes. 0 means
 	// DefaultMaxMessageSize.
 	MaxMessageSize int
+	// Dial makes connections. nil means the function Dial; others can go
+	// through something else, or through package vsocktest.
+	Dial func(ctx context.Context, addr Addr) (net.Conn, error)
 	// DialTimeout bounds one attempt to connect. 0 means 5 seconds.
 	DialTimeout time.Duration
 	// Keepalive is how long the connection may be silent before it is tested.
 	// 0 means DefaultKeepalive, a negative one never.
 	Keepalive time.Duration
+	// Interceptors stand around unary calls and around the beginning of
+	// streams, the first outermost.
+	Interceptors []Interceptor
+	// OnCall is told of each call when it has ended, of a stream when it is
+	// closed, on the caller's goroutine. nil: nothing is.
+	OnCall func(CallStats)
 	// Logger is told of broken connections, never of contents. nil is silent.
 	Logger *slog.Logger
 }
@@ -32,8 +41,8 @@ const (
 
 // Client calls one server over one connection. It connects when it is first
 // used and again when the connection has broken; calls that were under way
-// then fail with Unavailable at once, and are not repeated, since the server
-// may have done them. It is safe for concurrent use.
+// then fail with Unavailable at once, and are not repeated if the server may
+// have begun them. It is safe for concurrent use.
 type Client struct {
 	addr Addr
 	opts ClientOptions
@@ -64,6 +73,9 @@ func NewClient(addr string, opts ClientOptions) (*Client, error) {
 	}
 	if opts.MaxMessageSize <= 0 {
 		opts.MaxMessageSize = DefaultMaxMessageSize
+	}
+	if opts.Dial == nil {
+		opts.Dial = func(ctx context.Context, a Addr) (net.Conn, error) { return Dial(ctx, a.String()) }
 	}
 	if opts.DialTimeout <= 0 {
 		opts.DialTimeout = 5 * time.Second
@@ -98,114 +110,6 @@ func (c *Client) Close() error {
 		<-d.done
 	}
 	return nil
-}
-
-// Call makes a unary call: one message there, one back. The caller owns the
-// result, and may use req again.
-func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, error) {
-	s, err := c.open(ctx, method, false)
-	if err != nil {
-		return nil, err
-	}
-	defer s.finish(ctx)
-	// Where sending fails, receiving tells why: the server has ended the call,
-	// perhaps with an answer, the connection broke, or ctx ended.
-	_ = s.send(ctx, req, true, true)
-	resp, err := s.recv(ctx)
-	if err == io.EOF {
-		return nil, errorf(Internal, "the server answered no message")
-	}
-	if err != nil {
-		return nil, err
-	}
-	if _, err := s.recv(ctx); err != io.EOF {
-		if err == nil {
-			err = errorf(Internal, "the server answered more than one message")
-		}
-		return nil, err
-	}
-	return resp, nil
-}
-
-// Stream begins a stream. It ends with ctx, or when the server ends it; call
-// Close in any case.
-func (c *Client) Stream(ctx context.Context, method string) (*ClientStream, error) {
-	s, err := c.open(ctx, method, true)
-	if err != nil {
-		return nil, err
-	}
-	cs := &ClientStream{ctx: ctx, s: s}
-	cs.stop = context.AfterFunc(ctx, func() { s.finish(ctx) })
-	return cs, nil
-}
-
-// ClientStream is the client's side of a stream. One goroutine may send while
-// another receives.
-type ClientStream struct {
-	ctx  context.Context
-	s    *stream
-	stop func() bool
-}
-
-// Send sends a message. It waits while the server does not read. After the
-// server has ended the stream it returns io.EOF; Recv tells how it ended.
-func (s *ClientStream) Send(msg []byte) error { return s.s.send(s.ctx, msg, false, true) }
-
-// CloseSend tells the server that no more messages come.
-func (s *ClientStream) CloseSend() { s.s.closeSend() }
-
-// Recv returns the server's next message, which the caller owns, and io.EOF
-// when the server has ended the stream well.
-func (s *ClientStream) Recv() ([]byte, error) { return s.s.recv(s.ctx) }
-
-// Close ends the stream. If the server has not, the handler is cancelled.
-func (s *ClientStream) Close() {
-	s.stop()
-	s.s.finish(s.ctx)
-}
-
-// finish ends a call on the client's side, if the server has not.
-func (s *stream) finish(ctx context.Context) {
-	s.mu.Lock()
-	over := s.err != nil
-	s.mu.Unlock()
-	if over {
-		return
-	}
-	e := &Error{Code: Canceled, Message: "the call was closed"}
-	if ctx.Err() != nil {
-		e = ctxError(ctx)
-	}
-	s.conn.reset(s, e)
-}
-
-// open begins a call. Without flush, the caller sends a message at once.
-func (c *Client) open(ctx context.Context, method string, flush bool) (*stream, error) {
-	if method == "" || len(method) > maxMethod {
-		return nil, errorf(InvalidArgument, "a method name has 1 to %d bytes", maxMethod)
-	}
-	o := &open{method: method, metadata: MetadataFrom(ctx)}
-	if err := o.metadata.check(); err != nil {
-		return nil, err
-	}
-	for {
-		k, err := c.connection(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, ctxError(ctx)
-		}
-		if deadline, ok := ctx.Deadline(); ok {
-			o.timeout = uint64(max(time.Until(deadline).Microseconds(), 1))
-		}
-		s, err := k.open(o, flush)
-		if err != nil {
-			c.drop(k) // it broke just now: nothing was sent, so try again
-			continue
-		}
-		return s, nil
-	}
 }
 
 // connection returns the connection for a new call, making one if need be.
@@ -246,7 +150,7 @@ func (c *Client) connect(d *dialing, wait time.Duration) {
 		pause.Stop()
 	}
 	ctx, cancel := context.WithTimeout(c.ctx, c.opts.DialTimeout)
-	nc, err := Dial(ctx, c.addr.String())
+	nc, err := c.opts.Dial(ctx, c.addr)
 	cancel()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -263,11 +167,12 @@ func (c *Client) connect(d *dialing, wait time.Duration) {
 		backoff := min(firstBackoff<<min(c.failures, 10), mostBackoff)
 		c.failures++
 		c.earliest = time.Now().Add(backoff - rand.N(backoff/2))
-		d.err = &Error{Code: Unavailable, Message: "cannot connect", cause: err}
+		d.err = &Error{Code: Unavailable, Message: "cannot connect", cause: err, unprocessed: true}
 		return
 	}
 	c.failures = 0
 	k := newConn(nc, c.opts.MaxMessageSize, c.opts.Keepalive, c.opts.Logger)
+	k.turn.shared = nc.SetReadDeadline(time.Time{}) == nil // kick needs deadlines
 	k.onGoAway = func() { c.drop(k) }
 	k.onStatus = func(s *stream, e *Error) { s.end(e) }
 	c.conns[k] = struct{}{}
@@ -288,4 +193,13 @@ func (c *Client) drop(k *conn) {
 		c.current = nil
 	}
 	c.mu.Unlock()
+}
+
+// Ping connects if need be, and waits for the server to answer a PING.
+func (c *Client) Ping(ctx context.Context) error {
+	k, err := c.connection(ctx)
+	if err != nil {
+		return err
+	}
+	return k.ping(ctx)
 }

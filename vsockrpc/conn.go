@@ -42,23 +42,31 @@ type conn struct {
 	lastRead  atomic.Int64 // nanoseconds since began, by the monotonic clock
 	gone      chan struct{}
 
+	turn    turn
+	in      *bufio.Reader // belongs to whoever has the turn, as does greeted
+	greeted bool          // HELLO has come
+	ended   chan error    // why reading has ended; capacity 1
+
 	// What only one side does; nil on the other.
 	onOpen   func(id uint32, o *open) error // server
 	onReset  func(s *stream, code Code)     // server
 	onStatus func(s *stream, e *Error)      // client
 	onGoAway func()                         // client
 
-	mu      sync.Mutex
-	streams map[uint32]*stream
-	lastID  uint32 // the newest stream's
-	err     *Error // why the connection is over
+	mu       sync.Mutex
+	streams  map[uint32]*stream
+	lastID   uint32                   // the newest stream's
+	pings    map[uint64]chan struct{} // those without an answer; nil before the first
+	lastPing uint64
+	err      *Error // why the connection is over
 }
 
 func newConn(nc net.Conn, limit int, keepalive time.Duration, log *slog.Logger) *conn {
 	c := &conn{
 		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, maxHeld: int64(max(defaultMaxHeld, 2*(limit+messageCost))), keepalive: keepalive, log: log,
-		gone: make(chan struct{}), streams: map[uint32]*stream{},
+		gone: make(chan struct{}), ended: make(chan error, 1), streams: map[uint32]*stream{},
 	}
+	c.in = bufio.NewReaderSize(listener{c}, readBuffer)
 	c.out.put(appendHello) // before anything else can be
 	return c
 }
@@ -74,7 +82,14 @@ func (c *conn) serve() *Error {
 	if c.keepalive > 0 {
 		go c.keepAlive()
 	}
-	err := c.read()
+	c.turn.mu.Lock()
+	if c.turn.shared {
+		c.watchTurn()
+	} else {
+		c.startReading()
+	}
+	c.turn.mu.Unlock()
+	err := <-c.ended
 	if errors.Is(err, errProtocol) {
 		c.log.Warn("vsockrpc: the peer broke the protocol", "error", err)
 		// A peer that does not read must not keep the last frame waiting.
@@ -102,7 +117,11 @@ func (c *conn) fail(e *Error) *Error {
 	c.streams = nil
 	c.mu.Unlock()
 	for _, s := range all {
-		s.end(e)
+		if c.onStatus != nil && !c.out.reached(s.opened) {
+			s.end(&Error{Code: e.Code, Message: e.Message, cause: e.cause, unprocessed: true})
+		} else {
+			s.end(e)
+		}
 		if c.onReset != nil {
 			c.onReset(s, Unavailable)
 		}
@@ -115,12 +134,16 @@ func (c *conn) close(e *Error) {
 	c.fail(e)
 	c.out.fail(e)
 	c.net.Close()
+	c.turn.mu.Lock()
+	c.startReading() // to find that out
+	c.turn.mu.Unlock()
 }
 
 // open begins a stream on the client's side. The number is taken and OPEN is
 // queued under one lock, since OPENs must go out in the order of their numbers.
-// Without flush, the caller sends something else at once.
-func (c *conn) open(o *open, flush bool) (*stream, error) {
+// In a unary call the message follows at once, so OPEN waits for it, and into
+// may have room for the answer.
+func (c *conn) open(o *open, unary bool, into []byte) (*stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
@@ -131,13 +154,15 @@ func (c *conn) open(o *open, flush bool) (*stream, error) {
 	}
 	c.lastID++
 	s := newStream(c, c.lastID)
+	s.unary, s.into = unary, into
 	c.streams[s.id] = s
 	if c.out.begin() {
 		c.out.buf = appendOpen(c.out.buf, s.id, o)
-		if flush {
-			c.out.flush()
-		} else {
+		s.opened = c.out.end()
+		if unary {
 			c.out.hold()
+		} else {
+			c.out.flush()
 		}
 	}
 	return s, nil
@@ -177,33 +202,37 @@ func (l listener) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// read handles frames until the connection or the peer's manners end.
-func (c *conn) read() error {
-	r := bufio.NewReaderSize(listener{c}, readBuffer)
-	h, p, err := nextFrame(r)
-	if err != nil {
-		return err
-	}
-	if h.typ != frameHello || string(p) != hello {
-		return protocolError("the peer speaks another protocol or version")
-	}
+// step reads a frame, and handles it and all others that have arrived with it.
+func (c *conn) step() error {
 	for {
-		skipFrame(r, h)
-		if h, p, err = nextFrame(r); err != nil {
+		h, p, err := nextFrame(c.in)
+		if err != nil {
 			return err
 		}
 		if err := c.frame(h, p); err != nil {
 			return err
+		}
+		skipFrame(c.in, h)
+		if !nextIsHere(c.in) {
+			return nil
 		}
 	}
 }
 
 // frame handles one frame. The payload is only good until it returns.
 func (c *conn) frame(h header, p []byte) error {
+	if !c.greeted {
+		if h.typ != frameHello || string(p) != hello {
+			return protocolError("the peer speaks another protocol or version")
+		}
+		c.greeted = true
+		return nil
+	}
 	switch h.typ {
 	case framePing:
 		return c.out.reply(func(b []byte) []byte { return append64(b, framePong, binary.BigEndian.Uint64(p)) })
 	case framePong:
+		c.ponged(binary.BigEndian.Uint64(p))
 		return nil
 	case frameGoAway:
 		if c.onGoAway != nil {
@@ -243,13 +272,16 @@ func (c *conn) frame(h header, p []byte) error {
 		if c.onReset != nil {
 			c.onReset(s, code)
 		}
-	case frameStatus:
+	case frameStatus, frameRefuse:
 		if c.onStatus == nil {
-			return protocolError("STATUS from a client")
+			return protocolError("STATUS or REFUSE from a client")
 		}
 		code, message, err := parseStatus(p)
 		if err != nil {
 			return err
+		}
+		if h.typ == frameRefuse {
+			return c.refused(s, code, message)
 		}
 		if code == OK && s.cut() {
 			code, message = Internal, "the server ended the call inside a message"
@@ -261,6 +293,19 @@ func (c *conn) frame(h header, p []byte) error {
 			c.onStatus(s, &Error{Code: code, Message: message})
 		}
 	}
+	return nil
+}
+
+// refused takes a REFUSE: the call was not begun.
+func (c *conn) refused(s *stream, code Code, message string) error {
+	if code == OK || s.begun() {
+		return protocolError("REFUSE of a call that was begun, or with code 0")
+	}
+	if code == Unavailable {
+		c.onGoAway()
+	}
+	c.remove(s)
+	c.onStatus(s, &Error{Code: code, Message: message, unprocessed: true})
 	return nil
 }
 
@@ -289,6 +334,7 @@ func (c *conn) reset(s *stream, e *Error) {
 	if !s.end(e) {
 		return
 	}
+	c.kick(s)
 	c.remove(s)
 	c.out.put(func(b []byte) []byte { return append32(b, frameReset, s.id, uint32(e.Code)) })
 	if c.onReset != nil {
@@ -316,7 +362,7 @@ func (c *conn) keepAlive() {
 		switch {
 		case pinged == 0 && now-heard >= c.keepalive:
 			pinged = now
-			c.out.put(func(b []byte) []byte { return append64(b, framePing, uint64(now)) })
+			c.out.put(func(b []byte) []byte { return append64(b, framePing, 0) })
 		case pinged != 0 && now-pinged >= c.keepalive:
 			c.close(&Error{Code: Unavailable, Message: fmt.Sprintf("the peer was silent for %v", (now - heard).Round(time.Second)), cause: context.DeadlineExceeded})
 			return

@@ -45,6 +45,7 @@ const (
 	framePing   frameType = 6
 	framePong   frameType = 7
 	frameGoAway frameType = 8
+	frameRefuse frameType = 9
 )
 
 // Flags of DATA.
@@ -95,9 +96,9 @@ func parseHeader(b *[frameHeader]byte) (header, error) {
 	case frameHello:
 		exact, onStream = len(hello), false
 	case frameOpen, frameData:
-	case frameStatus:
+	case frameStatus, frameRefuse:
 		if h.length < 4 || h.length > 4+maxStatus {
-			return h, protocolError("STATUS of %d bytes", h.length)
+			return h, protocolError("frame type %d of %d bytes", h.typ, h.length)
 		}
 	case frameReset, frameWindow:
 		exact = 4
@@ -147,6 +148,18 @@ func nextFrame(r *bufio.Reader) (header, []byte, error) {
 	return h, all[frameHeader:], nil
 }
 
+// nextIsHere reports whether a whole frame is in the reader's buffer, or a
+// header that will be refused.
+func nextIsHere(r *bufio.Reader) bool {
+	n := r.Buffered()
+	if n < frameHeader {
+		return false
+	}
+	raw, _ := r.Peek(frameHeader)
+	length := binary.BigEndian.Uint32(raw)
+	return length > maxPayload || n >= frameHeader+int(length)
+}
+
 func skipFrame(r *bufio.Reader, h header) { r.Discard(frameHeader + h.length) }
 
 func append32(b []byte, t frameType, stream, v uint32) []byte {
@@ -164,14 +177,15 @@ func appendHello(b []byte) []byte {
 	return append(b, hello...)
 }
 
-func appendStatus(b []byte, stream uint32, code Code, message string) []byte {
+// appendStatus appends a STATUS, or a REFUSE, which has the same form.
+func appendStatus(b []byte, t frameType, stream uint32, code Code, message string) []byte {
 	if len(message) > maxStatus {
 		message = message[:maxStatus]
 	}
 	for !utf8.ValidString(message) { // a character that was cut in two, or was none
 		message = message[:len(message)-1]
 	}
-	b = appendHeader(b, header{4 + len(message), frameStatus, 0, stream})
+	b = appendHeader(b, header{4 + len(message), t, 0, stream})
 	b = binary.BigEndian.AppendUint32(b, uint32(code))
 	return append(b, message...)
 }

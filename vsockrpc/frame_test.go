@@ -20,7 +20,7 @@ var golden = map[string]struct {
 	"OPEN":   {appendOpen(nil, 1, &open{timeout: 1500, method: "echo"}), "0000000e" + "01" + "00" + "00000001" + "00000000000005dc" + "04" + "6563686f" + "00"},
 	"OPEN+":  {appendOpen(nil, 2, &open{method: "m", metadata: Metadata{"k": "val"}}), "00000012" + "01" + "00" + "00000002" + "0000000000000000" + "01" + "6d" + "01" + "01" + "6b" + "0003" + "76616c"},
 	"DATA":   {append(appendHeader(nil, header{2, frameData, flagEndMessage | flagEndStream, 1}), "hi"...), "00000002" + "02" + "03" + "00000001" + "6869"},
-	"STATUS": {appendStatus(nil, 1, NotFound, "no"), "00000006" + "03" + "00" + "00000001" + "00000005" + "6e6f"},
+	"STATUS": {appendStatus(nil, frameStatus, 1, NotFound, "no"), "00000006" + "03" + "00" + "00000001" + "00000005" + "6e6f"},
 	"RESET":  {append32(nil, frameReset, 1, uint32(Canceled)), "00000004" + "04" + "00" + "00000001" + "00000001"},
 	"WINDOW": {append32(nil, frameWindow, 1, 65536), "00000004" + "05" + "00" + "00000001" + "00010000"},
 	"PING":   {append64(nil, framePing, 7), "00000008" + "06" + "00" + "00000000" + "0000000000000007"},
@@ -88,7 +88,7 @@ func TestFramesAreRefused(t *testing.T) {
 
 func TestStatusText(t *testing.T) {
 	for _, message := range []string{"", strings.Repeat("x", 5000), strings.Repeat("x", maxStatus-1) + "é", "bad \xff text"} {
-		_, p, err := readFrame(bytes.NewReader(appendStatus(nil, 1, Internal, message)))
+		_, p, err := readFrame(bytes.NewReader(appendStatus(nil, frameStatus, 1, Internal, message)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func FuzzFrames(f *testing.F) {
 					}
 				}
 			case frameStatus:
-				if code, text, err := parseStatus(p); err == nil && !bytes.Equal(appendStatus(nil, h.stream, code, text)[frameHeader:], p) {
+				if code, text, err := parseStatus(p); err == nil && !bytes.Equal(appendStatus(nil, frameStatus, h.stream, code, text)[frameHeader:], p) {
 					t.Fatal("STATUS does not survive a round trip")
 				}
 			}

@@ -272,7 +272,7 @@ func TestStatusInsideAMessage(t *testing.T) {
 				return
 			}
 		}
-		nc.Write(appendStatus(b, 1, OK, ""))
+		nc.Write(appendStatus(b, frameStatus, 1, OK, ""))
 		io.Copy(io.Discard, nc)
 	}()
 	st, err := client(t, addr).Stream(t.Context(), "any")
@@ -415,7 +415,7 @@ func TestSendGivenUpAtTheSocket(t *testing.T) {
 		c.out.mu.Unlock()
 	}
 	c.out.put(func(p []byte) []byte { return append(p, make([]byte, 2*outboxLimit)...) })
-	s, err := c.open(&open{method: "x"}, true)
+	s, err := c.open(&open{method: "x"}, false, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type outbox struct {
 	writing bool   // somebody writes
 	wrote   time.Time
 	replies int           // bytes of buf that replies appended
+	handed  uint64        // bytes that were given to the socket, as far as known
 	err     error         // why nothing is sent any more
 	room    chan struct{} // closed when buf falls below the limit; nil while it is
 	closed  bool
@@ -79,6 +80,7 @@ func (o *outbox) flush() {
 	o.writing = false
 	o.wrote = time.Now()
 	if err != nil {
+		o.handed -= uint64(len(buf) - n)
 		o.mu.Unlock()
 		o.fail(err)
 		return
@@ -100,11 +102,23 @@ func (o *outbox) flush() {
 func (o *outbox) take() []byte {
 	buf := o.buf
 	o.buf, o.spare, o.replies = o.spare[:0], nil, 0
+	o.handed += uint64(len(buf))
 	if o.room != nil {
 		close(o.room)
 		o.room = nil
 	}
 	return buf
+}
+
+// end is how many bytes come before what is appended next, and reached whether
+// that many were given to the socket. The latter may be true in error for what
+// is being written.
+func (o *outbox) end() uint64 { return o.handed + uint64(len(o.buf)) }
+
+func (o *outbox) reached(end uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return end <= o.handed
 }
 
 // put appends frames, as one, by calling add with the buffer.
@@ -199,9 +213,10 @@ func (o *outbox) run() error {
 			}
 			o.writing = true
 			o.mu.Unlock()
-			_, err := writeParts(o.w, buf)
+			n, err := writeParts(o.w, buf)
 			o.mu.Lock()
 			o.writing = false
+			o.handed -= uint64(len(buf) - n)
 			o.wrote = time.Now()
 			if cap(buf) <= 4*outboxLimit { // a burst should not keep its memory
 				o.spare = buf

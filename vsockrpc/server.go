@@ -7,8 +7,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nitroseal/nitroseal/vsockrpc/internal/neterr"
@@ -39,6 +39,11 @@ type ServerOptions struct {
 	// Keepalive is how long a connection may be silent before it is tested.
 	// 0 means DefaultKeepalive, a negative one never.
 	Keepalive time.Duration
+	// Interceptors stand around all handlers, the first outermost.
+	Interceptors []Interceptor
+	// OnCall is told of each call whose handler has ended, on the handler's
+	// goroutine. nil: nothing is.
+	OnCall func(CallStats)
 	// Logger is told of broken connections and panics, never of contents.
 	// nil is silent.
 	Logger *slog.Logger
@@ -49,13 +54,38 @@ type Server struct {
 	opts ServerOptions
 
 	mu       sync.Mutex
-	handlers map[string]StreamHandler
+	handlers map[string]handler
 	serving  bool
 	closed   bool
 	listener map[net.Listener]struct{}
 	conns    map[*conn]struct{}
 	running  sync.WaitGroup // handlers
 	readers  sync.WaitGroup // connections
+	active   atomic.Int64   // handlers
+}
+
+// ServerStats says how busy a server is now.
+type ServerStats struct {
+	Conns int // connections
+	Calls int // handlers that run
+}
+
+// Stats returns what the server is doing at this moment, for metrics and for
+// scaling by load.
+func (s *Server) Stats() ServerStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return ServerStats{len(s.conns), int(s.active.Load())}
+}
+
+type peerKey struct{}
+
+// PeerAddr returns the address of the client whose call a handler serves, by
+// the context that the handler got, and nil for other contexts. For vsock it is
+// a *vsock.Addr with the peer's context id, which the hypervisor vouches for.
+func PeerAddr(ctx context.Context) net.Addr {
+	addr, _ := ctx.Value(peerKey{}).(net.Addr)
+	return addr
 }
 
 // NewServer returns a server without handlers.
@@ -76,16 +106,30 @@ func NewServer(opts ServerOptions) *Server {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Server{
-		opts: opts, handlers: map[string]StreamHandler{},
+		opts: opts, handlers: map[string]handler{},
 		listener: map[net.Listener]struct{}{}, conns: map[*conn]struct{}{},
 	}
+}
+
+// handler is what is registered for a method.
+type handler struct {
+	serve StreamHandler
+	lent  bool // messages are given back
 }
 
 // Handle registers a unary handler for a method name of 1 to 255 bytes. It
 // panics on a second handler for the name or once the server serves, both of
 // which are mistakes in the program.
-func (s *Server) Handle(method string, h Handler) {
-	s.HandleStream(method, func(ctx context.Context, st *ServerStream) error {
+func (s *Server) Handle(method string, h Handler) { s.handleUnary(method, h, false) }
+
+// HandleLent is Handle for handlers that do not keep their requests: req is
+// theirs only until they return. Then it is erased and its memory used for
+// other messages, so that large requests cost no garbage and what they said
+// does not stay in memory. The answer may be part of req.
+func (s *Server) HandleLent(method string, h Handler) { s.handleUnary(method, h, true) }
+
+func (s *Server) handleUnary(method string, h Handler, lent bool) {
+	s.register(method, handler{lent: lent, serve: func(ctx context.Context, st *ServerStream) error {
 		req, err := st.Recv()
 		if err == io.EOF {
 			return errorf(InvalidArgument, "a unary call without a message")
@@ -93,19 +137,26 @@ func (s *Server) Handle(method string, h Handler) {
 		if err != nil {
 			return err
 		}
+		if lent {
+			defer giveBack(req)
+		}
 		resp, err := h(ctx, req)
 		if err != nil {
 			return err
 		}
 		return st.s.send(ctx, resp, false, false) // STATUS follows
-	})
+	}})
 }
 
 // HandleStream registers a stream handler, with the rules of Handle.
 func (s *Server) HandleStream(method string, h StreamHandler) {
+	s.register(method, handler{serve: h})
+}
+
+func (s *Server) register(method string, h handler) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if method == "" || len(method) > maxMethod || s.serving || s.handlers[method] != nil {
+	if method == "" || len(method) > maxMethod || s.serving || s.handlers[method].serve != nil {
 		panic(fmt.Sprintf("vsockrpc: handler %q: bad name, registered twice, or after Serve", method))
 	}
 	s.handlers[method] = h
@@ -148,7 +199,10 @@ func (s *Server) Serve(l net.Listener) error {
 // start serves one connection, unless there are too many.
 func (s *Server) start(nc net.Conn) {
 	c := newConn(nc, s.opts.MaxMessageSize, s.opts.Keepalive, s.opts.Logger)
-	sc := &serverConn{server: s, conn: c, calls: map[*stream]context.CancelCauseFunc{}}
+	sc := &serverConn{
+		server: s, conn: c, calls: map[*stream]context.CancelCauseFunc{},
+		base: context.WithValue(context.Background(), peerKey{}, nc.RemoteAddr()),
+	}
 	c.onOpen, c.onReset = sc.open, sc.reset
 	s.mu.Lock()
 	if s.closed || len(s.conns) >= s.opts.MaxConns {
@@ -226,123 +280,6 @@ func (s *Server) Close() error {
 	}
 	s.readers.Wait()
 	return nil
-}
-
-// serverConn is a connection's calls.
-type serverConn struct {
-	server *Server
-	conn   *conn
-
-	mu    sync.Mutex
-	calls map[*stream]context.CancelCauseFunc // handlers that run
-}
-
-// open starts the handler of a new call.
-func (sc *serverConn) open(id uint32, o *open) error {
-	s := sc.server
-	refuse := func(code Code, message string) error {
-		return sc.conn.out.reply(func(b []byte) []byte { return appendStatus(b, id, code, message) })
-	}
-	s.mu.Lock()
-	closed, h := s.closed, s.handlers[o.method]
-	if !closed && h != nil {
-		s.running.Add(1)
-	}
-	s.mu.Unlock()
-	switch {
-	case closed:
-		return refuse(Unavailable, "the server is shutting down")
-	case h == nil:
-		return refuse(Unimplemented, "no such method")
-	}
-	st := newStream(sc.conn, id)
-	sc.mu.Lock()
-	// Counting handlers, not streams, also bounds what a client can leave
-	// running by opening and resetting in a loop.
-	if len(sc.calls) >= s.opts.MaxStreams {
-		sc.mu.Unlock()
-		s.running.Done()
-		return refuse(ResourceExhausted, "too many calls on this connection")
-	}
-	ctx, cancel := context.WithCancelCause(context.Background())
-	sc.calls[st] = cancel
-	sc.mu.Unlock()
-	sc.conn.mu.Lock()
-	over := sc.conn.err
-	if over == nil {
-		sc.conn.streams[id] = st
-	}
-	sc.conn.mu.Unlock()
-	if over != nil {
-		st.end(over)
-		cancel(over)
-	}
-	if o.metadata != nil {
-		ctx = WithMetadata(ctx, o.metadata)
-	}
-	stop := context.CancelFunc(func() {})
-	if o.timeout > 0 {
-		ctx, stop = context.WithTimeout(ctx, timeoutOf(o.timeout))
-	}
-	go func() {
-		defer s.running.Done()
-		defer stop()
-		sc.run(ctx, st, h)
-	}()
-	return nil
-}
-
-// run calls the handler.
-func (sc *serverConn) run(ctx context.Context, st *stream, h StreamHandler) {
-	// What stays where the handler ends its goroutine instead of returning.
-	var err error = errHandler
-	defer sc.ended(ctx, st, &err)
-	err = sc.call(ctx, st, h)
-}
-
-// ended tells the client how the handler ended.
-func (sc *serverConn) ended(ctx context.Context, st *stream, err *error) {
-	sc.mu.Lock()
-	cancel := sc.calls[st]
-	delete(sc.calls, st)
-	sc.mu.Unlock()
-	end := errDone
-	if code, message := statusOf(ctx, *err); code != OK {
-		end = &Error{Code: code, Message: message}
-	}
-	if st.end(end) {
-		sc.conn.remove(st)
-		if out := sc.conn.out; out.begin() {
-			out.buf = appendStatus(out.buf, st.id, end.Code, end.Message)
-			out.flush()
-		}
-	}
-	cancel(nil)
-}
-
-// call runs the handler. A panic fails this call only; its value may hold
-// anything, so only its type and place are logged.
-func (sc *serverConn) call(ctx context.Context, st *stream, h StreamHandler) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			_, file, line, _ := runtime.Caller(2)
-			sc.server.opts.Logger.Error("vsockrpc: a handler panicked", "type", fmt.Sprintf("%T", v), "at", fmt.Sprintf("%s:%d", file, line))
-			err = errHandler
-		}
-	}()
-	st.server = ServerStream{ctx, st}
-	return h(ctx, &st.server)
-}
-
-// reset cancels the handler of a call that the peer or the connection ended.
-func (sc *serverConn) reset(st *stream, code Code) {
-	st.discard()
-	sc.mu.Lock()
-	cancel := sc.calls[st]
-	sc.mu.Unlock()
-	if cancel != nil {
-		cancel(code)
-	}
 }
 
 // ServerStream is the handler's side of a call. One goroutine may send while

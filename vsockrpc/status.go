@@ -52,6 +52,8 @@ type Error struct {
 	// handler it reaches the client as it is: no secrets.
 	Message string
 	cause   error // of failures on this side
+	// unprocessed: no handler has seen the call, and none will.
+	unprocessed bool
 }
 
 func (e *Error) Error() string {
@@ -84,6 +86,14 @@ func CodeOf(err error) Code {
 		return c
 	}
 	return Unknown
+}
+
+// Unprocessed reports whether a call failed in a way that makes certain that no
+// handler has seen it: nothing of it was written, or the server refused it
+// unseen. Repeating such a call is safe, whatever it does.
+func Unprocessed(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.unprocessed
 }
 
 func errorf(code Code, format string, args ...any) *Error {

@@ -19,27 +19,41 @@ import (
 // window. What a reader leaves lying is thus bounded by the window and one
 // message, and for all streams together by the connection's limit.
 type stream struct {
-	conn *conn
-	id   uint32
+	conn   *conn
+	id     uint32
+	opened uint64 // where OPEN ends in what the client sends
+	// What is set before anything can come.
+	unary   bool            // only the end of the call is of interest
+	lent    bool            // messages are borrowed, and given back by who receives them
+	watched <-chan struct{} // of a context whose end ends the call anyway
 
-	mu        sync.Mutex
-	queue     []message // whole messages that were not received yet, from head
-	head      int
-	slot      [1]message    // queue's first memory: most calls have one message
-	partial   message       // the message that is arriving
-	prepaid   int           // how much of the window its rest was granted already
-	arriving  bool          // partial holds part of a message
-	remoteEnd bool          // the peer sends no more messages
-	err       *Error        // how the call ended; nil while it runs
-	done      chan struct{} // closed when err is set; nil until somebody waits
-	arrived   chan struct{} // capacity 1: queue, remoteEnd or err changed
-	held      int           // bytes of messages, of which conn.held counts those over ownHeld
-	granted   int           // what the peer may still send
-	credit    int           // what to grant it with the next WINDOW
-	window    int           // what we may still send
-	widened   chan struct{} // capacity 1: window grew; nil until somebody waits
-	localEnd  bool          // we send no more messages; used by the sender only
-	server    ServerStream  // what the handler has, on the server's side
+	mu    sync.Mutex
+	err   *Error        // how the call ended; nil while it runs
+	done  chan struct{} // closed when err is set; nil until somebody waits
+	heard bool          // the peer has sent a frame of this stream
+
+	// Receiving.
+	queue     []message  // whole messages that were not received yet, from head
+	head      int        // of queue
+	slot      [1]message // queue's first memory: most calls have one message
+	partial   message    // the message that is arriving
+	arriving  bool       // partial holds part of a message
+	total     int        // how long it will be
+	prepaid   int        // how much of the window its rest was granted already
+	into      []byte     // room for the first message, if it is small enough
+	remoteEnd bool       // the peer sends no more messages
+	arrived   waiter     // queue, remoteEnd or err changed
+	held      int        // bytes of messages, of which conn.held counts those over ownHeld
+	granted   int        // what the peer may still send
+	credit    int        // what to grant it with the next WINDOW
+
+	// Sending.
+	window   int    // what we may still send
+	widened  waiter // window grew, or err changed
+	localEnd bool   // we send no more messages; used by the sender only
+
+	sent, received Traffic
+	server         ServerStream // what the handler has, on the server's side
 }
 
 // message is a message and how much of the window it still uses up.
@@ -65,8 +79,7 @@ const maxWindow = 1 << 30
 func newStream(c *conn, id uint32) *stream {
 	s := &stream{
 		conn: c, id: id,
-		arrived: make(chan struct{}, 1),
-		window:  initialWindow, granted: initialWindow,
+		window: initialWindow, granted: initialWindow,
 	}
 	s.queue = s.slot[:0]
 	return s
@@ -83,13 +96,6 @@ func (s *stream) ended() <-chan struct{} {
 	return s.done
 }
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // end ends the call with e, once, and reports whether it did. Messages that
 // arrived before can still be received.
 func (s *stream) end(e *Error) bool {
@@ -104,8 +110,9 @@ func (s *stream) end(e *Error) bool {
 	if s.done != nil {
 		close(s.done)
 	}
+	s.arrived.signal(s.conn)
+	s.widened.signal(s.conn)
 	s.mu.Unlock()
-	signal(s.arrived)
 	return true
 }
 
@@ -120,6 +127,7 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 	if s.remoteEnd {
 		return protocolError("DATA after the end of the stream")
 	}
+	s.heard = true
 	size := frameHeader + len(p)
 	if size > s.granted {
 		return protocolError("DATA beyond the window")
@@ -137,7 +145,7 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 		if !s.hold(len(p) + messageCost) {
 			return errorf(ResourceExhausted, "too many bytes wait on this connection")
 		}
-		s.push(message{append(make([]byte, 0, len(p)), p...), size})
+		s.push(message{append(s.buffer(len(p)), p...), size})
 	case flags&flagSize != 0:
 		if err := s.begin(p, size, limit); err != nil {
 			return err
@@ -151,8 +159,8 @@ func (s *stream) data(p []byte, flags byte, limit int) error {
 		}
 		s.remoteEnd = true
 	}
-	if !s.arriving {
-		signal(s.arrived)
+	if !s.arriving && (!s.unary || s.waiting() > 1) {
+		s.arrived.signal(s.conn)
 	}
 	return nil
 }
@@ -172,15 +180,15 @@ func (s *stream) begin(p []byte, size, limit int) error {
 	if !s.hold(total + messageCost) {
 		return errorf(ResourceExhausted, "too many bytes wait on this connection")
 	}
-	s.partial = message{append(make([]byte, 0, total), p...), size}
-	s.arriving = true
+	s.partial = message{append(s.buffer(total), p...), size}
+	s.arriving, s.total = true, total
 	s.releaseFront()
 	return nil
 }
 
 // more takes a further frame of a message. It needs s.mu.
 func (s *stream) more(p []byte, size int, flags byte) error {
-	have, total := len(s.partial.data)+len(p), cap(s.partial.data)
+	have, total := len(s.partial.data)+len(p), s.total
 	if flags&flagSize != 0 || have > total || (have == total) != (flags&flagEndMessage != 0) {
 		return protocolError("a message that is not as long as its SIZE")
 	}
@@ -199,8 +207,23 @@ func (s *stream) more(p []byte, size int, flags byte) error {
 	return nil
 }
 
+// buffer returns an empty buffer with room for a message of n bytes. It needs
+// s.mu.
+func (s *stream) buffer(n int) []byte {
+	switch into := s.into; {
+	case into != nil && cap(into) >= n:
+		s.into = nil
+		return into
+	case s.lent:
+		return borrow(n)
+	}
+	return make([]byte, 0, n)
+}
+
 // push queues a whole message. It needs s.mu.
 func (s *stream) push(m message) {
+	s.received.Messages++
+	s.received.Bytes += int64(len(m.data))
 	if s.head > 0 && len(s.queue) == cap(s.queue) {
 		n := copy(s.queue, s.queue[s.head:])
 		clear(s.queue[n:])
@@ -231,6 +254,20 @@ func (s *stream) unhold(n int) {
 	s.held -= n
 }
 
+// code is how a call that has ended did.
+func (s *stream) code() Code {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err.Code
+}
+
+// begun reports whether the peer has sent a frame of this stream.
+func (s *stream) begun() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.heard
+}
+
 // cut reports whether part of a message has arrived and the rest has not.
 func (s *stream) cut() bool {
 	s.mu.Lock()
@@ -253,8 +290,8 @@ func (s *stream) endStream() error {
 	if s.err == nil && (s.remoteEnd || s.arriving) {
 		return protocolError("end of the stream inside a message or after its end")
 	}
-	s.remoteEnd = true
-	signal(s.arrived)
+	s.remoteEnd, s.heard = true, true
+	s.arrived.signal(s.conn)
 	return nil
 }
 
@@ -267,7 +304,7 @@ func (s *stream) releaseFront() {
 	}
 	owed := s.partial.owed
 	s.partial.owed = 0
-	if rest := cap(s.partial.data) - len(s.partial.data); s.prepaid == 0 && rest > 0 {
+	if rest := s.total - len(s.partial.data); s.prepaid == 0 && rest > 0 {
 		rest = min(rest, maxAhead)
 		s.prepaid = rest + frameHeader*((rest+maxPayload-1)/maxPayload)
 		owed += s.prepaid
@@ -315,10 +352,34 @@ func (s *stream) recv(ctx context.Context) ([]byte, error) {
 		case err != nil:
 			return nil, err
 		}
-		select {
-		case <-s.arrived:
-		case <-ctx.Done():
-			return nil, ctxError(ctx)
+		if err := s.await(ctx, &s.arrived); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// answer returns the message of a unary call, when the call has ended.
+func (s *stream) answer(ctx context.Context) ([]byte, error) {
+	for {
+		s.mu.Lock()
+		end, n := s.err, s.waiting()
+		var m message
+		if n > 0 {
+			m = s.queue[s.head]
+		}
+		s.mu.Unlock()
+		switch {
+		case end != nil && end.Code != OK:
+			return nil, end
+		case n > 1:
+			return nil, errorf(Internal, "the server answered more than one message")
+		case end != nil && n == 0:
+			return nil, errorf(Internal, "the server answered no message")
+		case end != nil:
+			return m.data, nil
+		}
+		if err := s.await(ctx, &s.arrived); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -336,7 +397,7 @@ func (s *stream) send(ctx context.Context, msg []byte, last, flush bool) error {
 	}
 	for rest := msg; ; {
 		begun := len(rest) < len(msg)
-		n, prefix, err := s.take(ctx, len(rest), begun)
+		n, prefix, err := s.reserve(ctx, len(rest), begun)
 		if err != nil {
 			if begun {
 				s.abandon(err)
@@ -402,9 +463,9 @@ func (s *stream) abandon(err error) {
 	}
 }
 
-// take waits until a frame may be sent, and returns how much of size it can
+// reserve waits until a frame may be sent, and returns how much of size it can
 // carry and how much it has in front of that.
-func (s *stream) take(ctx context.Context, size int, begun bool) (n, prefix int, err error) {
+func (s *stream) reserve(ctx context.Context, size int, begun bool) (n, prefix int, err error) {
 	for {
 		s.mu.Lock()
 		if s.err != nil {
@@ -422,20 +483,17 @@ func (s *stream) take(ctx context.Context, size int, begun bool) (n, prefix int,
 		}
 		if n > 0 || n == 0 && size == 0 {
 			s.window -= frameHeader + prefix + n
+			if !begun {
+				s.sent.Messages++
+			}
+			s.sent.Bytes += int64(n)
 			s.mu.Unlock()
 			return n, prefix, nil
 		}
-		if s.widened == nil {
-			s.widened = make(chan struct{}, 1)
-		}
-		widened, done := s.widened, s.ended()
 		s.mu.Unlock()
 		s.conn.out.wake() // what was held back goes out before we wait
-		select {
-		case <-widened:
-		case <-done:
-		case <-ctx.Done():
-			return 0, 0, ctxError(ctx)
+		if err := s.await(ctx, &s.widened); err != nil {
+			return 0, 0, err
 		}
 	}
 }
@@ -459,8 +517,7 @@ func (s *stream) widen(n uint32) error {
 		return protocolError("WINDOW of %d bytes", n)
 	}
 	s.window += int(n)
-	if s.widened != nil {
-		signal(s.widened)
-	}
+	s.heard = true
+	s.widened.signal(s.conn)
 	return nil
 }

@@ -2,9 +2,6 @@ package vsockrpc
 
 import (
 	"context"
-	"errors"
-	"io"
-	"iter"
 
 	"github.com/fxamacker/cbor/v2"
 )
@@ -45,10 +42,17 @@ func decode(b []byte, v any, code Code) error {
 	return nil
 }
 
+// Caller makes calls: a Client or a Pool.
+type Caller interface {
+	AppendCall(ctx context.Context, dst []byte, method string, req []byte) ([]byte, error)
+	Stream(ctx context.Context, method string) (*ClientStream, error)
+}
+
 // Handle registers a unary handler of typed messages. Requests that do not
-// decode fail with InvalidArgument.
+// decode fail with InvalidArgument. The encoded request is erased when the
+// handler returns.
 func Handle[Req, Resp any](s *Server, method string, fn func(context.Context, Req) (Resp, error)) {
-	s.Handle(method, func(ctx context.Context, b []byte) ([]byte, error) {
+	s.HandleLent(method, func(ctx context.Context, b []byte) ([]byte, error) {
 		var req Req
 		if err := decode(b, &req, InvalidArgument); err != nil {
 			return nil, err
@@ -61,86 +65,24 @@ func Handle[Req, Resp any](s *Server, method string, fn func(context.Context, Re
 	})
 }
 
-// Call makes a unary call with typed messages.
-func Call[Req, Resp any](ctx context.Context, c *Client, method string, req Req) (Resp, error) {
+// Call makes a unary call with typed messages. The encoded answer is erased.
+func Call[Req, Resp any](ctx context.Context, c Caller, method string, req Req) (Resp, error) {
 	var resp, none Resp
 	b, err := encode(req)
 	if err != nil {
 		return none, err
 	}
-	if b, err = c.Call(ctx, method, b); err != nil {
-		return none, err
+	room := borrow(minLent)
+	b, err = c.AppendCall(ctx, room, method, b)
+	if err == nil {
+		err = decode(b, &resp, Internal)
 	}
-	if err := decode(b, &resp, Internal); err != nil {
+	if cap(b) != cap(room) {
+		giveBack(b) // the answer was larger than room
+	}
+	giveBack(room)
+	if err != nil {
 		return none, err
 	}
 	return resp, nil
-}
-
-// HandleServerStream registers a handler that answers one typed request with a
-// sequence of messages. The sequence is stopped when the call ends.
-func HandleServerStream[Req, Resp any](s *Server, method string, fn func(context.Context, Req) iter.Seq2[Resp, error]) {
-	s.HandleStream(method, func(ctx context.Context, st *ServerStream) error {
-		b, err := st.Recv()
-		if err != nil {
-			return err
-		}
-		var req Req
-		if err := decode(b, &req, InvalidArgument); err != nil {
-			return err
-		}
-		for resp, err := range fn(ctx, req) {
-			if err != nil {
-				return err
-			}
-			b, err := encode(resp)
-			if err != nil {
-				return err
-			}
-			if err := st.Send(b); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-// CallServerStream sends one typed request and yields the answers. An error is
-// the last thing yielded. Leaving the loop early cancels the handler.
-func CallServerStream[Req, Resp any](ctx context.Context, c *Client, method string, req Req) iter.Seq2[Resp, error] {
-	return func(yield func(Resp, error) bool) {
-		var none Resp
-		b, err := encode(req)
-		if err != nil {
-			yield(none, err)
-			return
-		}
-		st, err := c.Stream(ctx, method)
-		if err != nil {
-			yield(none, err)
-			return
-		}
-		defer st.Close()
-		if err := st.s.send(ctx, b, true, true); err != nil && !errors.Is(err, io.EOF) {
-			yield(none, err)
-			return
-		}
-		for {
-			b, err := st.Recv()
-			if err == io.EOF {
-				return
-			}
-			var resp Resp
-			if err == nil {
-				err = decode(b, &resp, Internal)
-			}
-			if err != nil {
-				yield(none, err)
-				return
-			}
-			if !yield(resp, nil) {
-				return
-			}
-		}
-	}
 }
