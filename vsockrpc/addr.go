@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"github.com/mdlayher/vsock"
+
+	"github.com/nitroseal/nitroseal/vsockrpc/internal/memnet"
 )
 
 // Context ids of vsock(7).
@@ -30,10 +32,12 @@ const (
 //	vsock://CID:PORT     CID is a number, or "any" to listen on all
 //	unix:///PATH         an absolute path
 //	tcp://IP:PORT        a loopback address only, since nothing is encrypted
+//	mem://NAME           within this process, for tests and examples; a name
+//	                     has 1 to 255 of A-Z, a-z, 0-9, ".", "_" and "-"
 type Addr struct {
-	// Scheme is "vsock", "unix" or "tcp".
+	// Scheme is "vsock", "unix", "tcp" or "mem".
 	Scheme string
-	// Path of a unix socket, or host:port of TCP.
+	// Path of a unix socket, host:port of TCP, or name in memory.
 	Path string
 	// CID and Port of vsock.
 	CID, Port uint32
@@ -46,7 +50,7 @@ func ParseAddr(s string) (Addr, error) {
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return bad("want vsock://CID:PORT, unix:///PATH or tcp://IP:PORT")
+		return bad("want vsock://CID:PORT, unix:///PATH, tcp://IP:PORT or mem://NAME")
 	}
 	switch scheme {
 	case "vsock":
@@ -85,9 +89,23 @@ func ParseAddr(s string) (Addr, error) {
 			return bad("only loopback addresses are taken: nothing is encrypted here")
 		}
 		return Addr{Scheme: scheme, Path: rest}, nil
+	case "mem":
+		if rest == "" || len(rest) > maxMemName || strings.Trim(rest, memName) != "" {
+			return bad("the name is not 1 to 255 letters, digits, dots, underscores and hyphens")
+		}
+		return Addr{Scheme: scheme, Path: rest}, nil
 	}
 	return bad("unknown scheme")
 }
+
+// What names in memory are made of.
+const (
+	maxMemName = 255
+	memName    = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-"
+)
+
+// memory is the name space of mem addresses.
+var memory memnet.Registry
 
 // String is the form that ParseAddr reads.
 func (a Addr) String() string {
@@ -115,6 +133,8 @@ func Listen(addr string) (net.Listener, error) {
 		l, err = listenUnix(a.Path)
 	case "tcp":
 		l, err = net.Listen("tcp", a.Path)
+	case "mem":
+		l, err = memory.Listen(a.Path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("vsockrpc: listening on %s: %w", a, err)
@@ -167,9 +187,16 @@ func Dial(ctx context.Context, addr string) (net.Conn, error) {
 }
 
 func (a Addr) dial(ctx context.Context) (net.Conn, error) {
-	if a.Scheme != "vsock" {
+	switch a.Scheme {
+	case "unix", "tcp":
 		var d net.Dialer
 		return d.DialContext(ctx, a.Scheme, a.Path)
+	case "mem":
+		c, err := memory.Dial(ctx, a.Path)
+		if err != nil {
+			return nil, err // not a nil *memnet.Conn in an interface
+		}
+		return c, nil
 	}
 	if a.CID == AnyCID {
 		return nil, errors.New(`"any" is for listening`)

@@ -156,14 +156,16 @@ func (c *conn) open(o *open, unary bool, into []byte) (*stream, error) {
 	s := newStream(c, c.lastID)
 	s.unary, s.into = unary, into
 	c.streams[s.id] = s
-	if c.out.begin() {
-		c.out.buf = appendOpen(c.out.buf, s.id, o)
-		s.opened = c.out.end()
-		if unary {
-			c.out.hold()
-		} else {
-			c.out.flush()
-		}
+	if !c.out.begin() { // writing has failed, and reading has not found out yet
+		delete(c.streams, s.id)
+		return nil, errorf(Unavailable, "the connection broke")
+	}
+	c.out.buf = appendOpen(c.out.buf, s.id, o)
+	s.opened = c.out.end()
+	if unary {
+		c.out.hold()
+	} else {
+		c.out.flush()
 	}
 	return s, nil
 }

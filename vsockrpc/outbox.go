@@ -3,6 +3,7 @@ package vsockrpc
 import (
 	"context"
 	"io"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -17,10 +18,10 @@ const outboxLimit = 256 << 10
 // them without reading any would otherwise take memory without end.
 const maxReplies = 1 << 20
 
-// burst is how soon after one write the next counts as part of a burst, which
+// burst is how soon after one flush the next counts as part of a burst, which
 // goes through the outbox's own goroutine, so that frames gather and go out
 // together.
-const burst = 8 * time.Microsecond
+const burst = 25 * time.Microsecond
 
 // outbox collects frames and writes them to the socket. Senders never block in
 // a write, so a peer that stops reading cannot hold them past their deadlines.
@@ -36,9 +37,9 @@ type outbox struct {
 	mu      sync.Mutex
 	buf     []byte
 	spare   []byte
-	rest    []byte // of a buffer that the socket did not take whole; comes before buf
-	writing bool   // somebody writes
-	wrote   time.Time
+	rest    []byte        // of a buffer that the socket did not take whole; comes before buf
+	writing bool          // somebody writes
+	flushed time.Time     // when flush was called last
 	replies int           // bytes of buf that replies appended
 	handed  uint64        // bytes that were given to the socket, as far as known
 	err     error         // why nothing is sent any more
@@ -67,7 +68,10 @@ func (o *outbox) hold() { o.mu.Unlock() }
 
 // flush unlocks the outbox and sees to it that buf is written.
 func (o *outbox) flush() {
-	if o.writing || len(o.rest) > 0 || o.try == nil || len(o.buf) > maxFrame || time.Since(o.wrote) < burst {
+	now := time.Now()
+	gather := now.Sub(o.flushed) < burst && len(o.buf) < maxFrame/2
+	o.flushed = now
+	if gather || o.writing || len(o.rest) > 0 || o.try == nil || len(o.buf) > maxFrame {
 		o.mu.Unlock()
 		o.wake()
 		return
@@ -78,7 +82,6 @@ func (o *outbox) flush() {
 	n, err := o.try.write(buf)
 	o.mu.Lock()
 	o.writing = false
-	o.wrote = time.Now()
 	if err != nil {
 		o.handed -= uint64(len(buf) - n)
 		o.mu.Unlock()
@@ -192,6 +195,8 @@ func (o *outbox) wait(ctx context.Context, done <-chan struct{}) (bool, error) {
 func (o *outbox) run() error {
 	for range o.kick {
 		for {
+			// Others that could run now may have something to send, too.
+			runtime.Gosched()
 			o.mu.Lock()
 			if o.writing {
 				o.mu.Unlock()
@@ -217,7 +222,6 @@ func (o *outbox) run() error {
 			o.mu.Lock()
 			o.writing = false
 			o.handed -= uint64(len(buf) - n)
-			o.wrote = time.Now()
 			if cap(buf) <= 4*outboxLimit { // a burst should not keep its memory
 				o.spare = buf
 			}

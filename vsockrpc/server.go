@@ -200,7 +200,7 @@ func (s *Server) Serve(l net.Listener) error {
 func (s *Server) start(nc net.Conn) {
 	c := newConn(nc, s.opts.MaxMessageSize, s.opts.Keepalive, s.opts.Logger)
 	sc := &serverConn{
-		server: s, conn: c, calls: map[*stream]context.CancelCauseFunc{},
+		server: s, conn: c,
 		base: context.WithValue(context.Background(), peerKey{}, nc.RemoteAddr()),
 	}
 	c.onOpen, c.onReset = sc.open, sc.reset

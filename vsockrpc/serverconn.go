@@ -14,8 +14,17 @@ type serverConn struct {
 	conn   *conn
 	base   context.Context // of all calls
 
-	mu    sync.Mutex
-	calls map[*stream]context.CancelCauseFunc // handlers that run
+	mu      sync.Mutex
+	running int // handlers
+}
+
+// call is what a handler's goroutine needs.
+type call struct {
+	ctx    context.Context
+	stop   context.CancelFunc // of the deadline; nil if there is none
+	st     *stream
+	method string
+	h      StreamHandler
 }
 
 // open starts the handler of a new call.
@@ -40,19 +49,28 @@ func (sc *serverConn) open(id uint32, o *open) error {
 	case h.serve == nil:
 		return refuse(Unimplemented, "no such method")
 	}
-	st := newStream(sc.conn, id)
-	st.lent = h.lent
 	sc.mu.Lock()
 	// Counting handlers, not streams, also bounds what a client can leave
 	// running by opening and resetting in a loop.
-	if len(sc.calls) >= s.opts.MaxStreams {
-		sc.mu.Unlock()
+	full := sc.running >= s.opts.MaxStreams
+	if !full {
+		sc.running++
+	}
+	sc.mu.Unlock()
+	if full {
 		s.running.Done()
 		return refuse(ResourceExhausted, "too many calls on this connection")
 	}
-	ctx, cancel := context.WithCancelCause(sc.base)
-	sc.calls[st] = cancel
-	sc.mu.Unlock()
+	st := newStream(sc.conn, id)
+	st.lent = h.lent
+	c := &call{st: st, method: o.method, h: h.serve}
+	c.ctx, st.cancel = context.WithCancelCause(sc.base)
+	if o.metadata != nil {
+		c.ctx = WithMetadata(c.ctx, o.metadata)
+	}
+	if o.timeout > 0 {
+		c.ctx, c.stop = context.WithTimeout(c.ctx, timeoutOf(o.timeout))
+	}
 	sc.conn.mu.Lock()
 	over := sc.conn.err
 	if over == nil {
@@ -61,50 +79,40 @@ func (sc *serverConn) open(id uint32, o *open) error {
 	sc.conn.mu.Unlock()
 	if over != nil {
 		st.end(over)
-		cancel(over)
+		st.cancel(over)
 	}
-	if o.metadata != nil {
-		ctx = WithMetadata(ctx, o.metadata)
-	}
-	stop := context.CancelFunc(func() {})
-	if o.timeout > 0 {
-		ctx, stop = context.WithTimeout(ctx, timeoutOf(o.timeout))
-	}
-	go func() {
-		defer s.running.Done()
-		defer stop()
-		sc.run(ctx, st, o.method, h.serve)
-	}()
+	go sc.run(c)
 	return nil
 }
 
 // run calls the handler.
-func (sc *serverConn) run(ctx context.Context, st *stream, method string, h StreamHandler) {
-	sc.server.active.Add(1)
-	defer sc.server.active.Add(-1)
+func (sc *serverConn) run(c *call) {
+	s := sc.server
+	s.active.Add(1)
 	// What stays where the handler ends its goroutine instead of returning.
 	var err error = errHandler
 	var began time.Time
-	if sc.server.opts.OnCall != nil {
+	if s.opts.OnCall != nil {
 		began = time.Now()
 	}
 	defer func() {
-		code := sc.ended(ctx, st, err)
-		if sc.server.opts.OnCall != nil {
-			sc.server.opts.OnCall(st.stats(method, began, code))
+		code := sc.ended(c, err)
+		s.active.Add(-1)
+		s.running.Done()
+		if s.opts.OnCall != nil {
+			s.opts.OnCall(c.st.stats(c.method, began, code))
 		}
 	}()
-	err = sc.call(ctx, st, method, h)
+	err = sc.call(c)
 }
 
 // ended tells the client how the handler ended, and returns how the call did.
-func (sc *serverConn) ended(ctx context.Context, st *stream, err error) Code {
+func (sc *serverConn) ended(c *call, err error) Code {
 	sc.mu.Lock()
-	cancel := sc.calls[st]
-	delete(sc.calls, st)
+	sc.running--
 	sc.mu.Unlock()
-	end := errDone
-	if code, message := statusOf(ctx, err); code != OK {
+	st, end := c.st, errDone
+	if code, message := statusOf(c.ctx, err); code != OK {
 		end = &Error{Code: code, Message: message}
 	}
 	if st.end(end) {
@@ -114,13 +122,16 @@ func (sc *serverConn) ended(ctx context.Context, st *stream, err error) Code {
 			out.flush()
 		}
 	}
-	cancel(nil)
+	if c.stop != nil {
+		c.stop()
+	}
+	st.cancel(nil)
 	return st.code()
 }
 
 // call runs the handler. A panic fails this call only; its value may hold
 // anything, so only its type and place are logged.
-func (sc *serverConn) call(ctx context.Context, st *stream, method string, h StreamHandler) (err error) {
+func (sc *serverConn) call(c *call) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			_, file, line, _ := runtime.Caller(2)
@@ -128,23 +139,15 @@ func (sc *serverConn) call(ctx context.Context, st *stream, method string, h Str
 			err = errHandler
 		}
 	}()
-	if len(sc.server.opts.Interceptors) == 0 {
-		st.server = ServerStream{ctx, st}
-		return h(ctx, &st.server)
+	serve := func(ctx context.Context) error {
+		c.st.server = ServerStream{ctx, c.st}
+		return c.h(ctx, &c.st.server)
 	}
-	return intercept(ctx, sc.server.opts.Interceptors, method, func(ctx context.Context) error {
-		st.server = ServerStream{ctx, st}
-		return h(ctx, &st.server)
-	})
+	return intercept(c.ctx, sc.server.opts.Interceptors, c.method, serve)
 }
 
 // reset cancels the handler of a call that the peer or the connection ended.
 func (sc *serverConn) reset(st *stream, code Code) {
 	st.discard()
-	sc.mu.Lock()
-	cancel := sc.calls[st]
-	sc.mu.Unlock()
-	if cancel != nil {
-		cancel(code)
-	}
+	st.cancel(code)
 }

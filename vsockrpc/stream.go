@@ -53,7 +53,10 @@ type stream struct {
 	localEnd bool   // we send no more messages; used by the sender only
 
 	sent, received Traffic
-	server         ServerStream // what the handler has, on the server's side
+
+	// The server's side.
+	cancel context.CancelCauseFunc // of the handler
+	server ServerStream            // what the handler has
 }
 
 // message is a message and how much of the window it still uses up.

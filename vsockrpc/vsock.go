@@ -24,8 +24,15 @@ type vsockConn struct {
 func (c *vsockConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return writeParts(c.Conn, p)
+	n, err := writeParts(c.Conn, p)
+	return n, closedError("write", err)
 }
+
+// CloseRead ends the direction from the other end.
+func (c *vsockConn) CloseRead() error { return closedError("close", c.Conn.CloseRead()) }
+
+// CloseWrite ends the direction to the other end, which reads io.EOF.
+func (c *vsockConn) CloseWrite() error { return closedError("close", c.Conn.CloseWrite()) }
 
 func writeParts(w io.Writer, p []byte) (n int, err error) {
 	for {
@@ -59,11 +66,16 @@ func (l vsockListener) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// closedError makes what package vsock says of a closed socket the error that
-// every other connection and listener has for it.
+// closedError makes what package vsock says of closed sockets the errors that
+// every other connection and listener has for them. Where writing fails since
+// the connection is no longer one, package vsock says io.EOF, which is nothing
+// that a Write may return.
 func closedError(op string, err error) error {
-	if errors.Is(err, syscall.EBADF) || errors.Is(err, os.ErrClosed) {
+	switch {
+	case errors.Is(err, syscall.EBADF) || errors.Is(err, os.ErrClosed):
 		return &net.OpError{Op: op, Net: "vsock", Err: net.ErrClosed}
+	case op == "write" && err == io.EOF:
+		return &net.OpError{Op: op, Net: "vsock", Err: syscall.EPIPE}
 	}
 	return err
 }
