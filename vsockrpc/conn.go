@@ -48,16 +48,17 @@ type conn struct {
 	ended   chan error    // why reading has ended; capacity 1
 
 	// What only one side does; nil on the other.
-	onOpen   func(id uint32, o *open) error // server
-	onReset  func(s *stream, code Code)     // server
-	onStatus func(s *stream, e *Error)      // client
-	onGoAway func()                         // client
+	onOpen   func(id uint32, o open) error // server
+	onReset  func(s *stream, code Code)    // server
+	onStatus func(s *stream, e *Error)     // client
+	onGoAway func()                        // client
 
 	mu       sync.Mutex
 	streams  map[uint32]*stream
 	lastID   uint32                   // the newest stream's
 	pings    map[uint64]chan struct{} // those without an answer; nil before the first
 	lastPing uint64
+	away     bool   // the peer takes no more calls
 	err      *Error // why the connection is over
 }
 
@@ -143,11 +144,14 @@ func (c *conn) close(e *Error) {
 // queued under one lock, since OPENs must go out in the order of their numbers.
 // In a unary call the message follows at once, so OPEN waits for it, and into
 // may have room for the answer.
-func (c *conn) open(o *open, unary bool, into []byte) (*stream, error) {
+func (c *conn) open(o open, unary bool, into []byte) (*stream, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		return nil, c.err
+	}
+	if c.away {
+		return nil, errorf(Unavailable, "the server is shutting down")
 	}
 	if c.lastID == 1<<32-1 {
 		return nil, errorf(Unavailable, "the connection has used up its stream ids")
@@ -160,7 +164,7 @@ func (c *conn) open(o *open, unary bool, into []byte) (*stream, error) {
 		delete(c.streams, s.id)
 		return nil, errorf(Unavailable, "the connection broke")
 	}
-	c.out.buf = appendOpen(c.out.buf, s.id, o)
+	c.out.buf = appendOpen(c.out.buf, s.id, &o)
 	s.opened = c.out.end()
 	if unary {
 		c.out.hold()
@@ -176,7 +180,32 @@ var errDone = &Error{Code: OK}
 func (c *conn) remove(s *stream) {
 	c.mu.Lock()
 	delete(c.streams, s.id)
+	over := c.away && len(c.streams) == 0
 	c.mu.Unlock()
+	if over {
+		c.out.close()
+	}
+}
+
+// goneAway takes a server's GOAWAY. The connection ends with its last call; the
+// server waits for that, so that no answer is lost, and no call that crossed
+// GOAWAY without its REFUSE.
+func (c *conn) goneAway() {
+	c.mu.Lock()
+	c.away = true
+	over := len(c.streams) == 0
+	c.mu.Unlock()
+	c.onGoAway()
+	if over {
+		c.out.close()
+	}
+}
+
+// takesCalls reports whether streams can be opened, on the client's side.
+func (c *conn) takesCalls() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.err == nil && !c.away
 }
 
 // find returns the stream of a frame: nil without an error for one that has
@@ -238,7 +267,7 @@ func (c *conn) frame(h header, p []byte) error {
 		return nil
 	case frameGoAway:
 		if c.onGoAway != nil {
-			c.onGoAway()
+			c.goneAway()
 		}
 		return nil
 	case frameOpen:
@@ -316,13 +345,13 @@ func (c *conn) opened(id uint32, p []byte) error {
 		return protocolError("OPEN from a server")
 	}
 	c.mu.Lock()
-	fresh := id > c.lastID
-	if fresh {
+	next := c.lastID + 1 // 0, which is no stream, after the last
+	if id == next {
 		c.lastID = id
 	}
 	c.mu.Unlock()
-	if !fresh {
-		return protocolError("stream %d opened again, or out of order", id)
+	if id != next {
+		return protocolError("stream %d opened where %d comes next", id, next)
 	}
 	o, err := parseOpen(p)
 	if err != nil {

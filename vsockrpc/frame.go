@@ -198,10 +198,11 @@ func parseStatus(p []byte) (Code, string, error) {
 	return Code(code), string(message), nil
 }
 
-// open is the payload of OPEN.
+// open is the payload of OPEN. One that was parsed has its method in the
+// reader's buffer.
 type open struct {
 	timeout  uint64 // microseconds; 0: none
-	method   string
+	method   []byte
 	metadata Metadata
 }
 
@@ -224,7 +225,7 @@ func appendOpen(b []byte, stream uint32, o *open) []byte {
 
 var errBadOpen = protocolError("bad OPEN")
 
-func parseOpen(p []byte) (*open, error) {
+func parseOpen(p []byte) (open, error) {
 	take := func(n int) []byte {
 		if n > len(p) {
 			return nil
@@ -235,39 +236,39 @@ func parseOpen(p []byte) (*open, error) {
 	}
 	head := take(9)
 	if head == nil {
-		return nil, errBadOpen
+		return open{}, errBadOpen
 	}
-	o := &open{timeout: binary.BigEndian.Uint64(head)}
+	o := open{timeout: binary.BigEndian.Uint64(head)}
 	method := take(int(head[8]))
 	count := take(1)
 	if len(method) == 0 || !utf8.Valid(method) || count == nil || count[0] > maxMetadata {
-		return nil, errBadOpen
+		return open{}, errBadOpen
 	}
-	o.method = string(method)
+	o.method = method
 	if count[0] > 0 {
 		o.metadata = make(Metadata, count[0])
 	}
 	for range count[0] {
 		n := take(1)
 		if n == nil {
-			return nil, errBadOpen
+			return open{}, errBadOpen
 		}
 		key := take(int(n[0]))
 		size := take(2)
 		if len(key) == 0 || size == nil {
-			return nil, errBadOpen
+			return open{}, errBadOpen
 		}
 		value := take(int(binary.BigEndian.Uint16(size)))
 		if value == nil || !utf8.Valid(key) || !utf8.Valid(value) {
-			return nil, errBadOpen
+			return open{}, errBadOpen
 		}
 		if _, dup := o.metadata[string(key)]; dup {
-			return nil, errBadOpen
+			return open{}, errBadOpen
 		}
 		o.metadata[string(key)] = string(value)
 	}
 	if len(p) != 0 {
-		return nil, errBadOpen
+		return open{}, errBadOpen
 	}
 	return o, nil
 }

@@ -3,51 +3,69 @@ package vsockrpc
 import (
 	"bytes"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"reflect"
 	"strings"
 	"testing"
 )
 
-// The bytes of each frame, as PROTOCOL.md documents them. They must not
-// change.
-var golden = map[string]struct {
-	built []byte
-	hex   string
-}{
-	"HELLO":  {appendHello(nil), "00000010" + "00" + "00" + "00000000" + "6e6974726f7365616c2d7270632f310a"},
-	"OPEN":   {appendOpen(nil, 1, &open{timeout: 1500, method: "echo"}), "0000000e" + "01" + "00" + "00000001" + "00000000000005dc" + "04" + "6563686f" + "00"},
-	"OPEN+":  {appendOpen(nil, 2, &open{method: "m", metadata: Metadata{"k": "val"}}), "00000012" + "01" + "00" + "00000002" + "0000000000000000" + "01" + "6d" + "01" + "01" + "6b" + "0003" + "76616c"},
-	"DATA":   {append(appendHeader(nil, header{2, frameData, flagEndMessage | flagEndStream, 1}), "hi"...), "00000002" + "02" + "03" + "00000001" + "6869"},
-	"STATUS": {appendStatus(nil, frameStatus, 1, NotFound, "no"), "00000006" + "03" + "00" + "00000001" + "00000005" + "6e6f"},
-	"RESET":  {append32(nil, frameReset, 1, uint32(Canceled)), "00000004" + "04" + "00" + "00000001" + "00000001"},
-	"WINDOW": {append32(nil, frameWindow, 1, 65536), "00000004" + "05" + "00" + "00000001" + "00010000"},
-	"PING":   {append64(nil, framePing, 7), "00000008" + "06" + "00" + "00000000" + "0000000000000007"},
-	"PONG":   {append64(nil, framePong, 7), "00000008" + "07" + "00" + "00000000" + "0000000000000007"},
-	"GOAWAY": {append32(nil, frameGoAway, 0, 0), "00000004" + "08" + "00" + "00000000" + "00000000"},
+// golden has the bytes of each frame, as PROTOCOL.md documents them. They must
+// not change.
+var golden = map[string][]byte{
+	"HELLO":           appendHello(nil),
+	"OPEN":            appendOpen(nil, 1, &open{timeout: 1500, method: []byte("echo")}),
+	"OPEN, metadata":  appendOpen(nil, 2, &open{method: []byte("m"), metadata: Metadata{"k": "val"}}),
+	"DATA, whole":     append(appendHeader(nil, header{2, frameData, flagEndMessage | flagEndStream, 1}), "hi"...),
+	"DATA, first":     append(appendHeader(nil, header{6, frameData, flagSize, 1}), "\x00\x00\x00\x05hi"...),
+	"DATA, last":      append(appendHeader(nil, header{3, frameData, flagEndMessage, 1}), "all"...),
+	"DATA, no more":   appendHeader(nil, header{0, frameData, flagEndStream, 1}),
+	"STATUS":          appendStatus(nil, frameStatus, 1, NotFound, "no"),
+	"RESET":           append32(nil, frameReset, 1, uint32(Canceled)),
+	"WINDOW":          append32(nil, frameWindow, 1, 65536),
+	"PING":            append64(nil, framePing, 7),
+	"PONG":            append64(nil, framePong, 7),
+	"GOAWAY":          append32(nil, frameGoAway, 0, 0),
+	"REFUSE":          appendStatus(nil, frameRefuse, 1, Unavailable, "off"),
+	"STATUS, OK":      appendStatus(nil, frameStatus, 1, OK, ""),
+	"GOAWAY, mistake": append32(nil, frameGoAway, 0, uint32(Internal)),
 }
 
 func TestGoldenFrames(t *testing.T) {
-	for name, g := range golden {
-		if got := hex.EncodeToString(g.built); got != g.hex {
-			t.Errorf("%s is %s, want %s", name, got, g.hex)
+	data, err := os.ReadFile("testdata/frames.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want map[string]string
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	types := map[frameType]bool{}
+	for name, built := range golden {
+		if got := hex.EncodeToString(built); got != strings.ReplaceAll(want[name], " ", "") {
+			t.Errorf("%s is %s, want %s", name, got, want[name])
 		}
-		h, p, err := readFrame(bytes.NewReader(g.built))
-		if err != nil || h.length != len(p) || len(p)+frameHeader != len(g.built) {
+		h, p, err := readFrame(bytes.NewReader(built))
+		if err != nil || h.length != len(p) || len(p)+frameHeader != len(built) {
 			t.Errorf("%s: %+v, %v", name, h, err)
 		}
+		types[h.typ] = true
+	}
+	if len(want) != len(golden) || len(types) != int(frameRefuse)+1 {
+		t.Errorf("%d frames in the file, %d here, of %d types", len(want), len(golden), len(types))
 	}
 }
 
 func TestOpenRoundTrip(t *testing.T) {
-	want := &open{timeout: 1<<64 - 1, method: strings.Repeat("é", 127), metadata: Metadata{"a": "", "b": strings.Repeat("x", 4096), strings.Repeat("k", 255): "v"}}
+	want := &open{timeout: 1<<64 - 1, method: []byte(strings.Repeat("é", 127)), metadata: Metadata{"a": "", "b": strings.Repeat("x", 4096), strings.Repeat("k", 255): "v"}}
 	_, p, err := readFrame(bytes.NewReader(appendOpen(nil, 9, want)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	got, err := parseOpen(p)
-	if err != nil || !reflect.DeepEqual(got, want) {
+	if err != nil || !reflect.DeepEqual(&got, want) {
 		t.Fatalf("%+v, %v", got, err)
 	}
 	for n := range p {
@@ -61,8 +79,8 @@ func TestFramesAreRefused(t *testing.T) {
 	for name, in := range map[string]string{
 		"too long":              "00007ff7" + "02" + "00" + "00000001",
 		"absurd length":         "ffffffff" + "02" + "00" + "00000001",
-		"unknown type":          "00000000" + "09" + "00" + "00000001",
-		"unknown flag":          "00000000" + "02" + "04" + "00000001",
+		"unknown type":          "00000000" + "0a" + "00" + "00000001",
+		"unknown flag":          "00000000" + "02" + "08" + "00000001",
 		"flags on PING":         "00000008" + "06" + "01" + "00000000" + "0000000000000000",
 		"DATA on stream 0":      "00000000" + "02" + "00" + "00000000",
 		"PING on a stream":      "00000008" + "06" + "00" + "00000001" + "0000000000000000",
@@ -101,8 +119,8 @@ func TestStatusText(t *testing.T) {
 func FuzzFrames(f *testing.F) {
 	var all []byte
 	for _, g := range golden {
-		f.Add(g.built)
-		all = append(all, g.built...)
+		f.Add(g)
+		all = append(all, g...)
 	}
 	f.Add(all)
 	f.Fuzz(func(t *testing.T, in []byte) {
@@ -115,7 +133,7 @@ func FuzzFrames(f *testing.F) {
 			switch h.typ {
 			case frameOpen:
 				if o, err := parseOpen(p); err == nil {
-					_, again, err := readFrame(bytes.NewReader(appendOpen(nil, h.stream, o)))
+					_, again, err := readFrame(bytes.NewReader(appendOpen(nil, h.stream, &o)))
 					if err != nil || len(again) != len(p) {
 						t.Fatalf("OPEN does not survive a round trip: %v", err)
 					}
@@ -132,14 +150,14 @@ func FuzzFrames(f *testing.F) {
 // FuzzServer gives a server the bytes of a hostile client.
 func FuzzServer(f *testing.F) {
 	var all []byte
-	for _, name := range []string{"HELLO", "OPEN", "DATA", "PING", "WINDOW", "RESET"} {
-		all = append(all, golden[name].built...)
+	for _, name := range []string{"HELLO", "OPEN", "DATA, whole", "PING", "WINDOW", "RESET"} {
+		all = append(all, golden[name]...)
 	}
 	f.Add(all)
 	f.Fuzz(func(t *testing.T, in []byte) {
 		c := newConn(nil, 1<<16, -1, nil)
 		c.streams[1], c.lastID = newStream(c, 1), 1
-		c.onOpen = func(id uint32, o *open) error {
+		c.onOpen = func(id uint32, _ open) error {
 			c.streams[id] = newStream(c, id)
 			return nil
 		}

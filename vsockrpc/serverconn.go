@@ -28,26 +28,19 @@ type call struct {
 }
 
 // open starts the handler of a new call.
-func (sc *serverConn) open(id uint32, o *open) error {
+func (sc *serverConn) open(id uint32, o open) error {
 	s := sc.server
-	refuse := func(code Code, message string) error {
-		t := frameRefuse
-		if code == Unimplemented {
-			t = frameStatus // here or elsewhere, it would be the same
-		}
-		return sc.conn.out.reply(func(b []byte) []byte { return appendStatus(b, t, id, code, message) })
-	}
 	s.mu.Lock()
-	closed, h := s.closed, s.handlers[o.method]
+	closed, h := s.closed, s.handlers[string(o.method)]
 	if !closed && h.serve != nil {
 		s.running.Add(1)
 	}
 	s.mu.Unlock()
 	switch {
 	case closed:
-		return refuse(Unavailable, "the server is shutting down")
+		return sc.refuse(id, Unavailable, "the server is shutting down")
 	case h.serve == nil:
-		return refuse(Unimplemented, "no such method")
+		return sc.refuse(id, Unimplemented, "no such method")
 	}
 	sc.mu.Lock()
 	// Counting handlers, not streams, also bounds what a client can leave
@@ -59,11 +52,11 @@ func (sc *serverConn) open(id uint32, o *open) error {
 	sc.mu.Unlock()
 	if full {
 		s.running.Done()
-		return refuse(ResourceExhausted, "too many calls on this connection")
+		return sc.refuse(id, ResourceExhausted, "too many calls on this connection")
 	}
 	st := newStream(sc.conn, id)
 	st.lent = h.lent
-	c := &call{st: st, method: o.method, h: h.serve}
+	c := &call{st: st, method: h.method, h: h.serve}
 	c.ctx, st.cancel = context.WithCancelCause(sc.base)
 	if o.metadata != nil {
 		c.ctx = WithMetadata(c.ctx, o.metadata)
@@ -83,6 +76,15 @@ func (sc *serverConn) open(id uint32, o *open) error {
 	}
 	go sc.run(c)
 	return nil
+}
+
+// refuse answers a call that was not begun.
+func (sc *serverConn) refuse(id uint32, code Code, message string) error {
+	t := frameRefuse
+	if code == Unimplemented {
+		t = frameStatus // here or elsewhere, it would be the same
+	}
+	return sc.conn.out.reply(func(b []byte) []byte { return appendStatus(b, t, id, code, message) })
 }
 
 // run calls the handler.
@@ -139,11 +141,15 @@ func (sc *serverConn) call(c *call) (err error) {
 			err = errHandler
 		}
 	}()
-	serve := func(ctx context.Context) error {
-		c.st.server = ServerStream{ctx, c.st}
-		return c.h(ctx, &c.st.server)
+	if len(sc.server.opts.Interceptors) == 0 {
+		return c.handle(c.ctx)
 	}
-	return intercept(c.ctx, sc.server.opts.Interceptors, c.method, serve)
+	return intercept(c.ctx, sc.server.opts.Interceptors, c.method, c.handle)
+}
+
+func (c *call) handle(ctx context.Context) error {
+	c.st.server = ServerStream{ctx, c.st}
+	return c.h(ctx, &c.st.server)
 }
 
 // reset cancels the handler of a call that the peer or the connection ended.

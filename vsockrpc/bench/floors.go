@@ -124,8 +124,8 @@ func (c *floorClient) stream(_ context.Context, each func() bool) error {
 func (c *floorClient) stall(context.Context) error { return errNoStreams }
 func (c *floorClient) close()                      { c.c.Close() }
 
-// The multiplexed floor puts a number in front, and the server answers each
-// message from a goroutine of its own. Nothing is limited.
+// The multiplexed floor puts a number in front. Calls wait for the goroutine
+// that reads; the server's reader answers by itself. Nothing is limited.
 func serveMux(l net.Listener) error {
 	for {
 		c, err := l.Accept()
@@ -135,17 +135,14 @@ func serveMux(l net.Listener) error {
 		go func() {
 			defer c.Close()
 			r := bufio.NewReaderSize(c, 64<<10)
-			var mu sync.Mutex
 			for {
 				msg, err := readNumbered(r)
 				if err != nil {
 					return
 				}
-				go func() {
-					mu.Lock()
-					defer mu.Unlock()
-					c.Write(msg)
-				}()
+				if _, err := c.Write(msg); err != nil {
+					return
+				}
 			}
 		}()
 	}

@@ -9,7 +9,9 @@ import (
 
 func serveRPC(l net.Listener) error {
 	s := vsockrpc.NewServer(vsockrpc.ServerOptions{})
-	s.Handle("echo", func(_ context.Context, b []byte) ([]byte, error) { return b, nil })
+	echo := func(_ context.Context, b []byte) ([]byte, error) { return b, nil }
+	s.HandleLent("echo", echo)
+	s.Handle("echo-own", echo)
 	stream := func(size int) vsockrpc.StreamHandler {
 		return func(_ context.Context, st *vsockrpc.ServerStream) error {
 			for msg := make([]byte, size); ; {
@@ -24,15 +26,24 @@ func serveRPC(l net.Listener) error {
 	return s.Serve(l)
 }
 
-type rpcClient struct{ c *vsockrpc.Client }
+type rpcClient struct {
+	c      *vsockrpc.Client
+	method string
+}
 
 func dialRPC(path string) (client, error) {
 	c, err := vsockrpc.NewClient("unix://"+path, vsockrpc.ClientOptions{})
-	return rpcClient{c}, err
+	return rpcClient{c, "echo"}, err
+}
+
+// dialRPCOwn calls a handler that owns its requests.
+func dialRPCOwn(path string) (client, error) {
+	c, err := vsockrpc.NewClient("unix://"+path, vsockrpc.ClientOptions{})
+	return rpcClient{c, "echo-own"}, err
 }
 
 func (c rpcClient) echo(ctx context.Context, msg []byte) ([]byte, error) {
-	return c.c.Call(ctx, "echo", msg)
+	return c.c.Call(ctx, c.method, msg)
 }
 
 func (c rpcClient) stream(ctx context.Context, each func() bool) error {

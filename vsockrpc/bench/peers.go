@@ -28,6 +28,7 @@ var peers = []peer{
 	{"floor", serveFloor, dialFloor},
 	{"mux-floor", serveMux, dialMux},
 	{"vsockrpc", serveRPC, dialRPC},
+	{"vsockrpc (own)", serveRPC, dialRPCOwn},
 	{"grpc", serveGRPC, dialGRPC},
 	{"ttrpc", serveTTRPC, dialTTRPC},
 	{"net/rpc", serveNetRPC, dialNetRPC},
