@@ -1,29 +1,62 @@
 // Package vsockrpc carries calls and streams between an enclave and its
-// parent over one connection: vsock in production, a unix socket or loopback
-// TCP elsewhere, with the same code.
+// parent over one connection: vsock in production, a unix socket, loopback TCP
+// or memory elsewhere, with the same code.
 //
 // A server registers handlers by method name and serves listeners:
 //
 //	srv := vsockrpc.NewServer(vsockrpc.ServerOptions{})
-//	srv.Handle("echo", func(ctx context.Context, req []byte) ([]byte, error) { return req, nil })
+//	vsockrpc.Handle(srv, "greet", func(ctx context.Context, name string) (string, error) {
+//		return "hello, " + name, nil
+//	})
 //	l, err := vsockrpc.Listen("vsock://any:5000")
 //	err = srv.Serve(l)
 //
 // A client dials when it is first used, and again when the connection breaks:
 //
 //	c, err := vsockrpc.NewClient("vsock://16:5000", vsockrpc.ClientOptions{})
-//	resp, err := c.Call(ctx, "echo", []byte("hello"))
+//	greeting, err := vsockrpc.Call[string, string](ctx, c, "greet", "enclave")
 //
-// Handle and Call (the functions) do the same with typed, CBOR-encoded
-// messages; streams go in both directions, with flow control of their own, so
-// that a reader who stops reads holds up nobody else.
+// # Calls
 //
-// Deadlines travel with the call, as time remaining, and cancelling a call's
-// context cancels the handler's. Errors carry a Code of gRPC's set. What a
-// handler returns that is not an *Error reaches the client as Internal without
-// its text, which might repeat a secret. A handler that panics fails its own
-// call only.
+// There are unary calls and streams from the server, from the client and in
+// both directions. The functions Handle, HandleServerStream, HandleClientStream
+// and HandleBidiStream, and those named Call with the same endings, have typed
+// messages, encoded as deterministic CBOR; streams are iterators. Their methods
+// of the same names take and give bytes as they are. HandleLent and AppendCall
+// do it without garbage: messages are in memory that is erased and used again.
 //
+// All calls share the connection. Each stream has a flow-control window, so that
+// a reader who stops holds up nobody else, and there is none for the connection,
+// where they all could meet.
+//
+// Deadlines travel with the call, as time remaining, and so does Metadata.
+// Cancelling a call's context cancels the handler's. Errors carry a Code of
+// gRPC's set. What a handler returns that is not an *Error, and no Code, reaches
+// the client as Internal without its text, which might repeat a secret. A handler
+// that panics fails its own call only.
+//
+// # More than one server
+//
+// A Pool calls whichever of several servers has the fewest calls under way,
+// sets aside those that fail, and lets one be replaced while calls go on. It
+// repeats calls that certainly reached no handler (see Unprocessed), and never
+// any other.
+//
+// # Limits
+//
+// Whatever a peer announces is bounded before memory is taken for it: the size
+// of frames, of messages (MaxMessageSize), calls and connections at a time, and
+// the bytes that wait to be received. No write to a socket is larger than
+// 32 KiB, since some kernels corrupt larger ones on vsock.
+//
+// # Watching
+//
+// ServerOptions and ClientOptions have Interceptors, which stand around calls;
+// OnCall, which is told of each when it has ended, for metrics; and a Logger.
+// None of them gets contents.
+//
+// Package vsocktest has a network that makes trouble on request, for tests;
+// package proxy lets an enclave reach chosen servers of the Internet.
 // PROTOCOL.md beside this file gives the wire format byte by byte.
 //
 // # What it does not protect from
@@ -31,5 +64,6 @@
 // Nothing is encrypted or authenticated here. Vsock cannot be observed from
 // other machines, but the parent is the other end: what it must not read has
 // to be sealed before it is sent (package envelope), and what it sends must be
-// taken for what it is.
+// taken for what it is. A parent can always drop, delay, repeat and reorder
+// whole calls.
 package vsockrpc

@@ -2,11 +2,11 @@ package vsockrpc
 
 import (
 	"bytes"
+	_ "embed"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"reflect"
 	"strings"
 	"testing"
@@ -33,13 +33,12 @@ var golden = map[string][]byte{
 	"GOAWAY, mistake": append32(nil, frameGoAway, 0, uint32(Internal)),
 }
 
+//go:embed testdata/frames.json
+var goldenFile []byte // embedded, since tests in a guest have no files
+
 func TestGoldenFrames(t *testing.T) {
-	data, err := os.ReadFile("testdata/frames.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want map[string]string
-	if err := json.Unmarshal(data, &want); err != nil {
+	if err := json.Unmarshal(goldenFile, &want); err != nil {
 		t.Fatal(err)
 	}
 	types := map[frameType]bool{}
