@@ -1,6 +1,7 @@
 package vsockrpc_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/nitroseal/nitroseal/vsockrpc"
@@ -37,4 +38,30 @@ func BenchmarkLargeCalls(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkPool is BenchmarkCall through a pool: with one target, to see what
+// the pool adds, and with 64, to see what choosing among them does.
+func BenchmarkPool(b *testing.B) {
+	for _, targets := range []int{1, 64} {
+		b.Run(fmt.Sprint(targets), func(b *testing.B) {
+			var addrs []string
+			for range targets {
+				addrs = append(addrs, address(b, local))
+				serve(b, addrs[len(addrs)-1], vsockrpc.ServerOptions{})
+			}
+			p, err := vsockrpc.NewPool(addrs, vsockrpc.PoolOptions{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer p.Close()
+			msg := make([]byte, 64)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := p.Call(b.Context(), "echo", msg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -21,9 +21,16 @@ func (c *Client) AppendCall(ctx context.Context, dst []byte, method string, req 
 	if len(c.opts.Interceptors) == 0 {
 		return c.call(ctx, dst, method, req)
 	}
+	return interceptCall(ctx, c.opts.Interceptors, dst, method, func(ctx context.Context) ([]byte, error) {
+		return c.call(ctx, dst, method, req)
+	})
+}
+
+// interceptCall makes a unary call inside the interceptors.
+func interceptCall(ctx context.Context, all []Interceptor, dst []byte, method string, call func(context.Context) ([]byte, error)) ([]byte, error) {
 	out := dst
-	err := intercept(ctx, c.opts.Interceptors, method, func(ctx context.Context) (err error) {
-		out, err = c.call(ctx, dst, method, req)
+	err := intercept(ctx, all, method, func(ctx context.Context) (err error) {
+		out, err = call(ctx)
 		return err
 	})
 	if err != nil {
@@ -33,21 +40,21 @@ func (c *Client) AppendCall(ctx context.Context, dst []byte, method string, req 
 }
 
 func (c *Client) call(ctx context.Context, dst []byte, method string, req []byte) ([]byte, error) {
-	resp, opened, err := c.callOnce(ctx, dst, method, req)
-	if opened && Unprocessed(err) && CodeOf(err) == Unavailable && ctx.Err() == nil {
-		resp, _, err = c.callOnce(ctx, dst, method, req)
+	resp, opened, err := c.callOnce(ctx, dst, method, req, true)
+	if err != nil && opened && Unprocessed(err) && CodeOf(err) == Unavailable && ctx.Err() == nil {
+		resp, _, err = c.callOnce(ctx, dst, method, req, true)
 	}
 	return resp, err
 }
 
-// callOnce reports whether there was a connection.
-func (c *Client) callOnce(ctx context.Context, dst []byte, method string, req []byte) (resp []byte, opened bool, err error) {
+// callOnce reports whether there was a connection. Without dial it makes none.
+func (c *Client) callOnce(ctx context.Context, dst []byte, method string, req []byte, dial bool) (resp []byte, opened bool, err error) {
 	var began time.Time
 	if c.opts.OnCall != nil {
 		began = time.Now()
 	}
 	room := dst[len(dst):]
-	s, err := c.open(ctx, method, true, room)
+	s, err := c.open(ctx, method, true, room, dial)
 	if err != nil {
 		if c.opts.OnCall != nil {
 			c.opts.OnCall(CallStats{Method: method, Code: CodeOf(err), Began: began, Took: time.Since(began)})
@@ -77,14 +84,21 @@ func (c *Client) callOnce(ctx context.Context, dst []byte, method string, req []
 // Close in any case.
 func (c *Client) Stream(ctx context.Context, method string) (*ClientStream, error) {
 	if len(c.opts.Interceptors) == 0 {
-		return c.stream(ctx, method)
+		return c.stream(ctx, method, true)
 	}
+	return interceptStream(ctx, c.opts.Interceptors, method, func(ctx context.Context) (*ClientStream, error) {
+		return c.stream(ctx, method, true)
+	})
+}
+
+// interceptStream begins a stream inside the interceptors.
+func interceptStream(ctx context.Context, all []Interceptor, method string, begin func(context.Context) (*ClientStream, error)) (*ClientStream, error) {
 	var cs *ClientStream
-	err := intercept(ctx, c.opts.Interceptors, method, func(ctx context.Context) (err error) {
+	err := intercept(ctx, all, method, func(ctx context.Context) (err error) {
 		if cs != nil {
 			return errorf(Internal, "an interceptor began a stream again")
 		}
-		cs, err = c.stream(ctx, method)
+		cs, err = begin(ctx)
 		return err
 	})
 	if err != nil {
@@ -96,9 +110,9 @@ func (c *Client) Stream(ctx context.Context, method string) (*ClientStream, erro
 	return cs, nil
 }
 
-func (c *Client) stream(ctx context.Context, method string) (*ClientStream, error) {
+func (c *Client) stream(ctx context.Context, method string, dial bool) (*ClientStream, error) {
 	began := time.Now()
-	s, err := c.open(ctx, method, false, nil)
+	s, err := c.open(ctx, method, false, nil, dial)
 	if err != nil {
 		if c.opts.OnCall != nil {
 			c.opts.OnCall(CallStats{Method: method, Code: CodeOf(err), Began: began, Took: time.Since(began)})
@@ -121,7 +135,7 @@ type ClientStream struct {
 	method string
 	began  time.Time
 	closed sync.Once
-	onEnd  func() // of a pool
+	target *target // of a pool; nil without
 }
 
 // Send sends a message. It waits while the server does not read. After the
@@ -146,8 +160,8 @@ func (s *ClientStream) Close() {
 		if s.client.opts.OnCall != nil {
 			s.client.opts.OnCall(s.s.stats(s.method, s.began, s.s.code()))
 		}
-		if s.onEnd != nil {
-			s.onEnd()
+		if s.target != nil {
+			s.target.done(s.s.failure())
 		}
 	})
 }
@@ -167,17 +181,18 @@ func (s *stream) finish(ctx context.Context) {
 	s.conn.reset(s, e)
 }
 
-// open begins a call. In a unary one, room is for the answer.
-func (c *Client) open(ctx context.Context, method string, unary bool, room []byte) (*stream, error) {
+// open begins a call. In a unary one, room is for the answer. Without dial it
+// makes no connection.
+func (c *Client) open(ctx context.Context, method string, unary bool, room []byte, dial bool) (*stream, error) {
 	if method == "" || len(method) > maxMethod {
 		return nil, errorf(InvalidArgument, "a method name has 1 to %d bytes", maxMethod)
 	}
-	o := &open{method: method, metadata: MetadataFrom(ctx)}
+	o := open{method: []byte(method), metadata: MetadataFrom(ctx)}
 	if err := o.metadata.check(); err != nil {
 		return nil, err
 	}
 	for {
-		k, err := c.connection(ctx)
+		k, err := c.connection(ctx, dial)
 		if err != nil {
 			return nil, err
 		}

@@ -44,8 +44,9 @@ const (
 // then fail with Unavailable at once, and are not repeated if the server may
 // have begun them. It is safe for concurrent use.
 type Client struct {
-	addr Addr
-	opts ClientOptions
+	addr   Addr
+	opts   ClientOptions
+	onDown func() // of a pool: new calls have no connection any more; may be nil
 
 	mu       sync.Mutex
 	current  *conn              // for new calls, nil if there is none
@@ -93,6 +94,12 @@ func NewClient(addr string, opts ClientOptions) (*Client, error) {
 
 // Close ends the connection, attempts to connect, and all calls.
 func (c *Client) Close() error {
+	c.end(errorf(Canceled, "the client was closed"))
+	return nil
+}
+
+// end is Close that says why.
+func (c *Client) end(e *Error) {
 	c.cancel()
 	c.mu.Lock()
 	c.closed = true
@@ -103,25 +110,32 @@ func (c *Client) Close() error {
 	}
 	c.mu.Unlock()
 	for _, k := range all {
-		k.close(errorf(Canceled, "the client was closed"))
+		k.close(e)
 		<-k.gone
 	}
 	if d != nil {
 		<-d.done
 	}
-	return nil
 }
 
-// connection returns the connection for a new call, making one if need be.
-func (c *Client) connection(ctx context.Context) (*conn, error) {
+// errNotConnected is how calls fail that are not to wait for a connection.
+var errNotConnected = &Error{Code: Unavailable, Message: "not connected", unprocessed: true}
+
+// connection returns the connection for a new call, making one with dial if
+// need be.
+func (c *Client) connection(ctx context.Context, dial bool) (*conn, error) {
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
-		return nil, errorf(Canceled, "the client was closed")
+		return nil, &Error{Code: Canceled, Message: "the client was closed", unprocessed: true}
 	}
 	if k := c.current; k != nil {
 		c.mu.Unlock()
 		return k, nil
+	}
+	if !dial {
+		c.mu.Unlock()
+		return nil, errNotConnected
 	}
 	d := c.dial
 	if d == nil {
@@ -189,15 +203,28 @@ func (c *Client) connect(d *dialing, wait time.Duration) {
 // drop keeps new calls from k.
 func (c *Client) drop(k *conn) {
 	c.mu.Lock()
-	if c.current == k {
+	down := c.current == k
+	if down {
 		c.current = nil
 	}
 	c.mu.Unlock()
+	if down && c.onDown != nil {
+		c.onDown()
+	}
+}
+
+// live reports whether there is a connection that takes calls, and on which
+// the server has been heard: before, it may wait for somebody to accept it.
+func (c *Client) live() bool {
+	c.mu.Lock()
+	k := c.current
+	c.mu.Unlock()
+	return k != nil && k.lastRead.Load() != 0 && k.takesCalls()
 }
 
 // Ping connects if need be, and waits for the server to answer a PING.
 func (c *Client) Ping(ctx context.Context) error {
-	k, err := c.connection(ctx)
+	k, err := c.connection(ctx, true)
 	if err != nil {
 		return err
 	}

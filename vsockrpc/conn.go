@@ -39,7 +39,7 @@ type conn struct {
 	keepalive time.Duration
 	log       *slog.Logger
 	began     time.Time
-	lastRead  atomic.Int64 // nanoseconds since began, by the monotonic clock
+	lastRead  atomic.Int64 // nanoseconds since began, by the monotonic clock; 0 before anything was
 	gone      chan struct{}
 
 	turn    turn
@@ -49,7 +49,7 @@ type conn struct {
 
 	// What only one side does; nil on the other.
 	onOpen   func(id uint32, o open) error // server
-	onReset  func(s *stream, code Code)    // server
+	onReset  func(s *stream)               // server
 	onStatus func(s *stream, e *Error)     // client
 	onGoAway func()                        // client
 
@@ -91,6 +91,7 @@ func (c *conn) serve() *Error {
 	}
 	c.turn.mu.Unlock()
 	err := <-c.ended
+	end := &Error{Code: Unavailable, Message: "the connection broke", cause: err}
 	if errors.Is(err, errProtocol) {
 		c.log.Warn("vsockrpc: the peer broke the protocol", "error", err)
 		// A peer that does not read must not keep the last frame waiting.
@@ -98,10 +99,12 @@ func (c *conn) serve() *Error {
 		c.out.put(func(b []byte) []byte { return append32(b, frameGoAway, 0, uint32(Internal)) })
 		c.out.close()
 	} else {
-		c.out.fail(err)
+		if own, ok := c.out.fail(err).(*Error); ok {
+			end = own // this side ended the connection
+		}
 		c.net.Close() // ends a write that is under way
 	}
-	e := c.fail(&Error{Code: Unavailable, Message: "the connection broke", cause: err})
+	e := c.fail(end)
 	<-written
 	close(c.gone)
 	return e
@@ -124,7 +127,7 @@ func (c *conn) fail(e *Error) *Error {
 			s.end(e)
 		}
 		if c.onReset != nil {
-			c.onReset(s, Unavailable)
+			c.onReset(s)
 		}
 	}
 	return e
@@ -132,8 +135,8 @@ func (c *conn) fail(e *Error) *Error {
 
 // close ends the connection at once.
 func (c *conn) close(e *Error) {
+	c.out.fail(e) // first, so that nothing is sent that fail finds unsent
 	c.fail(e)
-	c.out.fail(e)
 	c.net.Close()
 	c.turn.mu.Lock()
 	c.startReading() // to find that out
@@ -228,7 +231,7 @@ type listener struct{ c *conn }
 func (l listener) Read(p []byte) (int, error) {
 	n, err := l.c.net.Read(p)
 	if n > 0 {
-		l.c.lastRead.Store(int64(time.Since(l.c.began)))
+		l.c.lastRead.Store(max(int64(time.Since(l.c.began)), 1))
 	}
 	return n, err
 }
@@ -301,7 +304,7 @@ func (c *conn) frame(h header, p []byte) error {
 		c.remove(s)
 		s.end(&Error{Code: code, Message: "the peer ended the call"})
 		if c.onReset != nil {
-			c.onReset(s, code)
+			c.onReset(s)
 		}
 	case frameStatus, frameRefuse:
 		if c.onStatus == nil {
@@ -333,7 +336,7 @@ func (c *conn) refused(s *stream, code Code, message string) error {
 		return protocolError("REFUSE of a call that was begun, or with code 0")
 	}
 	if code == Unavailable {
-		c.onGoAway()
+		c.goneAway()
 	}
 	c.remove(s)
 	c.onStatus(s, &Error{Code: code, Message: message, unprocessed: true})
@@ -369,7 +372,7 @@ func (c *conn) reset(s *stream, e *Error) {
 	c.remove(s)
 	c.out.put(func(b []byte) []byte { return append32(b, frameReset, s.id, uint32(e.Code)) })
 	if c.onReset != nil {
-		c.onReset(s, e.Code)
+		c.onReset(s)
 	}
 }
 
@@ -377,7 +380,7 @@ func (c *conn) reset(s *stream, e *Error) {
 // an answer. The time counts from the PING, not from the last frame: a machine
 // that was paused finds the peer silent, but has not asked it yet.
 func (c *conn) keepAlive() {
-	t := time.NewTicker(c.keepalive / 2)
+	t := time.NewTicker(max(c.keepalive/2, 1))
 	defer t.Stop()
 	var heard, pinged time.Duration // since began; pinged is 0 when no PING is out
 	for {

@@ -121,7 +121,7 @@ func (o *outbox) end() uint64 { return o.handed + uint64(len(o.buf)) }
 func (o *outbox) reached(end uint64) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return end <= o.handed
+	return end <= o.handed || o.closed && o.err == nil // then what waits is still written
 }
 
 // put appends frames, as one, by calling add with the buffer.
@@ -166,6 +166,9 @@ func (o *outbox) wait(ctx context.Context, done <-chan struct{}) (bool, error) {
 		if o.err != nil {
 			err := o.err
 			o.mu.Unlock()
+			if e, ok := err.(*Error); ok {
+				return false, e // this side ended the connection
+			}
 			return false, &Error{Code: Unavailable, Message: "the connection broke", cause: err}
 		}
 		if len(o.buf) < outboxLimit {
@@ -243,12 +246,14 @@ func (o *outbox) close() {
 	o.wake()
 }
 
-// fail drops what waits and wakes everyone.
-func (o *outbox) fail(err error) {
+// fail drops what waits and wakes everyone. It returns the first reason, which
+// stays.
+func (o *outbox) fail(err error) error {
 	o.mu.Lock()
 	if o.err == nil {
 		o.err = err
 	}
+	err = o.err
 	o.buf, o.rest, o.closed = nil, nil, true
 	if o.room != nil {
 		close(o.room)
@@ -256,6 +261,7 @@ func (o *outbox) fail(err error) {
 	}
 	o.mu.Unlock()
 	o.wake()
+	return err
 }
 
 // tryWriter writes what a socket takes at once.

@@ -113,8 +113,9 @@ func NewServer(opts ServerOptions) *Server {
 
 // handler is what is registered for a method.
 type handler struct {
-	serve StreamHandler
-	lent  bool // messages are given back
+	method string
+	serve  StreamHandler
+	lent   bool // messages are given back
 }
 
 // Handle registers a unary handler for a method name of 1 to 255 bytes. It
@@ -159,6 +160,7 @@ func (s *Server) register(method string, h handler) {
 	if method == "" || len(method) > maxMethod || s.serving || s.handlers[method].serve != nil {
 		panic(fmt.Sprintf("vsockrpc: handler %q: bad name, registered twice, or after Serve", method))
 	}
+	h.method = method
 	s.handlers[method] = h
 }
 
@@ -222,6 +224,10 @@ func (s *Server) start(nc net.Conn) {
 	}()
 }
 
+// lastWait is how long clients have to close their connections when their last
+// call has ended.
+const lastWait = time.Second
+
 // Shutdown stops accepting connections and calls, tells clients so, waits for
 // the calls under way until ctx ends, and then closes what is left.
 func (s *Server) Shutdown(ctx context.Context) error {
@@ -236,18 +242,27 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	var err error
 	select {
 	case <-done:
-		// Let what is written reach the peers.
-		for _, c := range s.stop() {
-			c.out.close()
-		}
-		drained := make(chan struct{})
+		gone := make(chan struct{})
 		go func() {
 			s.readers.Wait()
-			close(drained)
+			close(gone)
 		}()
+		// Clients close their connections when they know how their calls
+		// ended. Who closes first may lose what is under way to the other.
+		patience := time.NewTimer(lastWait)
+		defer patience.Stop()
 		select {
-		case <-drained:
+		case <-gone:
 		case <-ctx.Done():
+		case <-patience.C:
+			// Let what is written reach the peers.
+			for _, c := range s.stop() {
+				c.out.close()
+			}
+			select {
+			case <-gone:
+			case <-ctx.Done():
+			}
 		}
 	case <-ctx.Done():
 		err = ctx.Err()

@@ -21,7 +21,6 @@ type serverConn struct {
 // call is what a handler's goroutine needs.
 type call struct {
 	ctx    context.Context
-	stop   context.CancelFunc // of the deadline; nil if there is none
 	st     *stream
 	method string
 	h      StreamHandler
@@ -57,12 +56,13 @@ func (sc *serverConn) open(id uint32, o open) error {
 	st := newStream(sc.conn, id)
 	st.lent = h.lent
 	c := &call{st: st, method: h.method, h: h.serve}
-	c.ctx, st.cancel = context.WithCancelCause(sc.base)
+	if o.timeout > 0 {
+		c.ctx, st.cancel = context.WithTimeout(sc.base, timeoutOf(o.timeout))
+	} else {
+		c.ctx, st.cancel = context.WithCancel(sc.base)
+	}
 	if o.metadata != nil {
 		c.ctx = WithMetadata(c.ctx, o.metadata)
-	}
-	if o.timeout > 0 {
-		c.ctx, c.stop = context.WithTimeout(c.ctx, timeoutOf(o.timeout))
 	}
 	sc.conn.mu.Lock()
 	over := sc.conn.err
@@ -72,7 +72,7 @@ func (sc *serverConn) open(id uint32, o open) error {
 	sc.conn.mu.Unlock()
 	if over != nil {
 		st.end(over)
-		st.cancel(over)
+		st.cancel()
 	}
 	go sc.run(c)
 	return nil
@@ -110,6 +110,11 @@ func (sc *serverConn) run(c *call) {
 
 // ended tells the client how the handler ended, and returns how the call did.
 func (sc *serverConn) ended(c *call, err error) Code {
+	// A client that does not read how its calls end keeps their places, so that
+	// what waits for it is bounded.
+	if ok, _ := sc.conn.out.wait(context.Background(), nil); ok {
+		sc.conn.out.hold()
+	}
 	sc.mu.Lock()
 	sc.running--
 	sc.mu.Unlock()
@@ -124,10 +129,10 @@ func (sc *serverConn) ended(c *call, err error) Code {
 			out.flush()
 		}
 	}
-	if c.stop != nil {
-		c.stop()
+	if st.lent {
+		st.discard() // what the handler did not take is erased, too
 	}
-	st.cancel(nil)
+	st.cancel()
 	return st.code()
 }
 
@@ -153,7 +158,7 @@ func (c *call) handle(ctx context.Context) error {
 }
 
 // reset cancels the handler of a call that the peer or the connection ended.
-func (sc *serverConn) reset(st *stream, code Code) {
+func (sc *serverConn) reset(st *stream) {
 	st.discard()
-	st.cancel(code)
+	st.cancel()
 }

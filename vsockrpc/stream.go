@@ -55,8 +55,8 @@ type stream struct {
 	sent, received Traffic
 
 	// The server's side.
-	cancel context.CancelCauseFunc // of the handler
-	server ServerStream            // what the handler has
+	cancel context.CancelFunc // of the handler
+	server ServerStream       // what the handler has
 }
 
 // message is a message and how much of the window it still uses up.
@@ -108,6 +108,9 @@ func (s *stream) end(e *Error) bool {
 		return false
 	}
 	s.err = e
+	if s.lent {
+		giveBack(s.partial.data)
+	}
 	s.partial = message{}
 	s.unhold(s.held)
 	if s.done != nil {
@@ -271,6 +274,16 @@ func (s *stream) begun() bool {
 	return s.heard
 }
 
+// failure is how a call that has ended failed, nil if it did not.
+func (s *stream) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err.Code == OK {
+		return nil
+	}
+	return s.err
+}
+
 // cut reports whether part of a message has arrived and the rest has not.
 func (s *stream) cut() bool {
 	s.mu.Lock()
@@ -283,6 +296,13 @@ func (s *stream) cut() bool {
 func (s *stream) discard() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for i := range s.queue[s.head:] {
+		m := &s.queue[s.head+i]
+		if s.lent {
+			giveBack(m.data)
+		}
+		*m = message{}
+	}
 	s.queue, s.head = nil, 0
 }
 
@@ -347,7 +367,7 @@ func (s *stream) recv(ctx context.Context) ([]byte, error) {
 			s.mu.Unlock()
 			return m.data, nil
 		}
-		err, end := s.err, s.remoteEnd
+		err, end := s.err, s.remoteEnd && s.conn.onStatus == nil // a server's end is STATUS
 		s.mu.Unlock()
 		switch {
 		case err != nil && err.Code == OK, err == nil && end:
@@ -458,10 +478,11 @@ func (s *stream) room(ctx context.Context) (bool, error) {
 	return out.wait(ctx, done)
 }
 
-// abandon ends a call inside a message that cannot be finished.
+// abandon ends a call inside a message that cannot be finished. Where the
+// connection broke, that ends the call, and knows better whether it was begun.
 func (s *stream) abandon(err error) {
 	var e *Error
-	if errors.As(err, &e) {
+	if errors.As(err, &e) && e.Code != Unavailable {
 		s.conn.reset(s, e)
 	}
 }

@@ -20,8 +20,13 @@ func HandleServerStream[Req, Resp any](s *Server, method string, fn func(context
 	})
 }
 
+// maxBegins is how often CallServerStream begins a stream.
+const maxBegins = 4
+
 // CallServerStream sends one typed request and yields the answers. An error is
-// the last thing yielded. Leaving the loop early cancels the handler.
+// the last thing yielded. Leaving the loop early cancels the handler. A stream
+// that certainly reached no handler (see Unprocessed) is begun again, at most 4
+// times in all: at another target, where the Caller is a Pool.
 func CallServerStream[Req, Resp any](ctx context.Context, c Caller, method string, req Req) iter.Seq2[Resp, error] {
 	return func(yield func(Resp, error) bool) {
 		var none Resp
@@ -30,18 +35,41 @@ func CallServerStream[Req, Resp any](ctx context.Context, c Caller, method strin
 			yield(none, err)
 			return
 		}
-		st, err := c.Stream(ctx, method)
-		if err != nil {
-			yield(none, err)
-			return
+		for begun := 1; ; begun++ {
+			st, err := c.Stream(ctx, method)
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			if !serverStream(ctx, st, b, begun < maxBegins, yield) {
+				return
+			}
 		}
-		defer st.Close()
-		if err := st.SendLast(b); err != nil && !errors.Is(err, io.EOF) {
-			yield(none, err)
-			return
-		}
-		recvAll[Resp](st.Recv, Internal)(yield)
 	}
+}
+
+// serverStream sends the request b and yields the answers. It returns true
+// instead if the stream may be begun again and should be.
+func serverStream[Resp any](ctx context.Context, st *ClientStream, b []byte, may bool, yield func(Resp, error) bool) (again bool) {
+	defer st.Close()
+	// Where the call or the connection has ended, receiving tells how.
+	if err := st.SendLast(b); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, Unavailable) {
+		if may && Unprocessed(err) && ctx.Err() == nil {
+			return true
+		}
+		var none Resp
+		yield(none, err)
+		return false
+	}
+	for resp, err := range recvAll[Resp](st.Recv, Internal) {
+		if may && err != nil && Unprocessed(err) && ctx.Err() == nil {
+			return true // nothing was yielded yet
+		}
+		if !yield(resp, err) {
+			return false
+		}
+	}
+	return false
 }
 
 // HandleClientStream registers a handler that answers a sequence of typed
@@ -110,10 +138,10 @@ func CallBidiStream[Req, Resp any](ctx context.Context, c Caller, method string,
 		sent := make(chan error, 1)
 		go func() {
 			err := sendRequests(st, reqs)
+			sent <- err
 			if err != nil {
 				st.Close() // the handler must not take it for all
 			}
-			sent <- err
 		}()
 		ended := false
 		defer func() {
@@ -124,11 +152,16 @@ func CallBidiStream[Req, Resp any](ctx context.Context, c Caller, method string,
 		}()
 		for resp, err := range recvAll[Resp](st.Recv, Internal) {
 			if err != nil && errors.Is(err, Canceled) && ctx.Err() == nil {
-				// Perhaps the request that could not be sent is why.
-				if e := <-sent; e != nil {
-					err = e
+				// Perhaps the request that could not be sent is why, and is
+				// known by now. Otherwise the server's handler said so.
+				select {
+				case e := <-sent:
+					if e != nil {
+						err = e
+					}
+					ended = true
+				default:
 				}
-				ended = true
 			}
 			if !yield(resp, err) {
 				return

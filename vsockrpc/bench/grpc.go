@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"io"
 	"net"
 
+	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -96,6 +98,7 @@ func (c grpcClient) stall(ctx context.Context) error {
 func (c grpcClient) close() { c.c.Close() }
 
 func serveTTRPC(l net.Listener) error {
+	log.L.Logger.SetOutput(io.Discard) // it tells of every message that a stalled stream drops
 	s, err := ttrpc.NewServer()
 	if err != nil {
 		return err
@@ -126,6 +129,7 @@ func serveTTRPC(l net.Listener) error {
 type ttrpcClient struct{ c *ttrpc.Client }
 
 func dialTTRPC(path string) (client, error) {
+	log.L.Logger.SetOutput(io.Discard)
 	c, err := net.Dial("unix", path)
 	if err != nil {
 		return nil, err

@@ -117,7 +117,7 @@ func once(dir string, p peer, m measurement, each time.Duration) (float64, error
 		return 0, err
 	}
 	defer c.close()
-	for range 50 {
+	for range 50 { // warm up
 		if _, err := c.echo(ctx, make([]byte, 64)); err != nil {
 			return 0, err
 		}

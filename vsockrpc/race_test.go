@@ -1,0 +1,5 @@
+//go:build race
+
+package vsockrpc_test
+
+const raceDetector = true
