@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // Call makes a unary call: one message there, one back. The caller owns the
@@ -184,8 +185,9 @@ func (s *stream) finish(ctx context.Context) {
 // open begins a call. In a unary one, room is for the answer. Without dial it
 // makes no connection.
 func (c *Client) open(ctx context.Context, method string, unary bool, room []byte, dial bool) (*stream, error) {
-	if method == "" || len(method) > maxMethod {
-		return nil, errorf(InvalidArgument, "a method name has 1 to %d bytes", maxMethod)
+	// The server would take another name for a broken protocol.
+	if method == "" || len(method) > maxMethod || !utf8.ValidString(method) {
+		return nil, errorf(InvalidArgument, "a method name has 1 to %d bytes of UTF-8", maxMethod)
 	}
 	o := open{method: []byte(method), metadata: MetadataFrom(ctx)}
 	if err := o.metadata.check(); err != nil {

@@ -135,6 +135,7 @@ func TestClientThatIsOdd(t *testing.T) {
 		"PONGs that nobody asked for": {concat(openFrame(1, "fail"), append32(nil, frameReset, 1, 1),
 			append64(nil, framePong, 0), append64(nil, framePong, 1), bytes.Repeat(append64(nil, framePong, 1<<63), 1000)), 0},
 		"empty frames in a message": {concat(openFrame(1, "ignore"), firstFrame(1, 1000, ""), bytes.Repeat(dataFrame(1, 0, ""), 100_000), append32(nil, frameReset, 1, 1)), 0},
+		"a deadline of 2^64-1":      {concat(appendOpen(nil, 1, &open{timeout: 1<<64 - 1, method: []byte("ignore")}), append32(nil, frameReset, 1, 1)), 0},
 		"an unknown method":         {concat(openFrame(1, "none"), dataFrame(1, flagEndMessage, "abc"), dataFrame(1, flagEndStream, "")), 0},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -382,7 +383,12 @@ func TestPeerThatNeverReads(t *testing.T) {
 				defer nc.Close()
 				b := appendHello(nil)
 				waits := 0
-				for id := uint32(1); id <= 20_000 && err == nil; id++ {
+				rounds := uint32(20_000)
+				refused := name == "PING" || name == "unknown methods" // by the reader, which ends the connection
+				if refused {
+					rounds *= 10
+				}
+				for id := uint32(1); id <= rounds && err == nil; id++ {
 					b = append(b, round(id)...)
 					if id%50 == 0 { // fewer than handlers may run, so that none is refused
 						_, err = nc.Write(b)
@@ -400,6 +406,9 @@ func TestPeerThatNeverReads(t *testing.T) {
 				}
 				if waits > 2<<20 {
 					t.Errorf("%d bytes wait for a peer that does not read", waits)
+				}
+				if refused && err == nil {
+					t.Errorf("all was taken, and %d bytes waited", waits)
 				}
 				t.Logf("%d bytes waited, and writing ended with %v", waits, err)
 				w.serves(0)

@@ -49,6 +49,9 @@ func TestNothingLeaks(t *testing.T) {
 	addr := address(t, local)
 	serve(t, addr, vsockrpc.ServerOptions{})
 	c := dial(t, addr)
+	if err := c.Ping(t.Context()); err != nil { // both sides have their goroutines
+		t.Fatal(err)
+	}
 	ask := func(t *testing.T, ctx context.Context, method string, want vsockrpc.Code) {
 		if _, err := c.Call(ctx, method, []byte("question")); vsockrpc.CodeOf(err) != want {
 			t.Errorf("%s: %v", method, err)

@@ -545,7 +545,11 @@ func (m *model) receive(p *modelCall, direction, most int, recv func() ([]byte, 
 	for n := 0; n != most; n++ {
 		msg, err := recv()
 		if err != nil {
-			if again, e := recv(); again != nil || CodeOf(e) != CodeOf(err) || (e == io.EOF) != (err == io.EOF) {
+			if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+				return err // of this side; what arrives before the call ends can still be received
+			}
+			// A handler that has had all messages may yet learn that the call broke.
+			if again, e := recv(); again != nil || e == nil || direction == modelDown && (CodeOf(e) != CodeOf(err) || (e == io.EOF) != (err == io.EOF)) {
 				m.errorf("call %d: after %v comes %d bytes, %v", p.id, err, len(again), e)
 			}
 			return err
@@ -689,6 +693,8 @@ func (m *model) stream(ctx context.Context, p *modelCall) error {
 			p.closed = true
 			p.mu.Unlock()
 			st.CloseSend()
+		} else if err != nil && p.id%2 == 0 {
+			st.CloseSend() // as a deferred one would; the handler must not see it
 		}
 		sending <- err
 	}()
@@ -716,6 +722,16 @@ func (m *model) judge(p *modelCall, err error) {
 	m.mu.Lock()
 	closed := p.client.closed
 	m.mu.Unlock()
+	counter, messages := m.compare(p, err, breaks, closed)
+	m.mu.Lock()
+	*counter++
+	m.counts.messages += messages
+	m.mu.Unlock()
+}
+
+// compare is judge for who knows what happened meanwhile. It returns what to
+// count the call as, and its messages.
+func (m *model) compare(p *modelCall, err error, breaks int, closed bool) (*int, int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	code := CodeOf(err)
@@ -751,10 +767,7 @@ func (m *model) judge(p *modelCall, err error) {
 	if Unprocessed(err) && p.runs > 0 {
 		m.errorf("call %d: a handler ran, and yet: %v", p.id, err)
 	}
-	m.mu.Lock()
-	*counter++
-	m.counts.messages += p.got[modelUp] + p.got[modelDown]
-	m.mu.Unlock()
+	return counter, p.got[modelUp] + p.got[modelDown]
 }
 
 // end waits for all calls and checks that nothing is left of them.

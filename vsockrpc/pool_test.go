@@ -323,7 +323,7 @@ func TestPoolAllDead(t *testing.T) {
 			})
 		}
 		all.Wait()
-		if took := time.Since(began); took > 100*time.Millisecond {
+		if took := time.Since(began); took > 1100*time.Millisecond { // it may have been asked just before
 			t.Errorf("it took %v", took)
 		}
 		want(t, healthy(p), []bool{false, true, false})

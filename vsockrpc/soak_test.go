@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -110,7 +111,14 @@ func soak(t *testing.T, addr string, length time.Duration) {
 	heard := func(b []byte) { n.messages.Add(1); n.bytes.Add(int64(len(b))) }
 	bad := func(err error) { n.mismatches.Add(1); t.Error(err) }
 
-	s := vsockrpc.NewServer(vsockrpc.ServerOptions{})
+	var log syncBuffer // why connections broke, which none should
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	defer func() {
+		if log.String() != "" {
+			t.Errorf("the log: %s", log.String())
+		}
+	}()
+	s := vsockrpc.NewServer(vsockrpc.ServerOptions{Logger: logger})
 	s.Handle("copy", func(_ context.Context, req []byte) ([]byte, error) {
 		if len(req) == 0 {
 			return nil, nil
@@ -182,7 +190,11 @@ func soak(t *testing.T, addr string, length time.Duration) {
 	}
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()
-	c := dial(t, addr)
+	c, err := vsockrpc.NewClient(addr, vsockrpc.ClientOptions{Logger: logger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 
 	run := func(length time.Duration) {
 		var all sync.WaitGroup
@@ -223,7 +235,7 @@ func soak(t *testing.T, addr string, length time.Duration) {
 						n.late.Add(1)
 					default:
 						n.odd.Add(1)
-						t.Errorf("call %d: %v", call, err)
+						t.Errorf("call %d: %v: %v", call, err, causes(err))
 					}
 				}
 			})
@@ -261,6 +273,14 @@ func soak(t *testing.T, addr string, length time.Duration) {
 	if err := <-served; !errors.Is(err, vsockrpc.ErrServerClosed) {
 		t.Error(err)
 	}
+}
+
+// causes is what an error wraps.
+func causes(err error) []error {
+	if e, ok := err.(interface{ Unwrap() []error }); ok {
+		return e.Unwrap()
+	}
+	return nil
 }
 
 func soakCall(ctx context.Context, c *vsockrpc.Client, call uint64, size int, heard func([]byte), bad func(error)) error {
@@ -336,10 +356,10 @@ func soakStream(ctx context.Context, c *vsockrpc.Client, method string, call uin
 		for place := range messages {
 			b = appendSoak(b[:0], call, place, false, size)
 			if st.Send(b) != nil {
-				return // receiving tells why
+				break // receiving tells why
 			}
 		}
-		st.CloseSend()
+		st.CloseSend() // in any case, as a deferred one would
 	}()
 	defer func() {
 		st.Close() // or the sender might wait for the handler
