@@ -83,12 +83,14 @@ func compare(out io.Writer, rounds int, each time.Duration, only, who string) er
 	}
 	defer stop()
 	results := map[string]map[string][]float64{}
-	for _, m := range measurements {
-		if !strings.Contains(m.title, only) {
-			continue
-		}
-		results[m.title] = map[string][]float64{}
-		for range rounds {
+	for range rounds {
+		for _, m := range measurements {
+			if !strings.Contains(m.title, only) {
+				continue
+			}
+			if results[m.title] == nil {
+				results[m.title] = map[string][]float64{}
+			}
 			for _, p := range peers {
 				if who != "" && !slices.Contains(strings.Split(who, ","), p.name) {
 					continue
