@@ -21,7 +21,7 @@ import (
 
 var (
 	modelSeed = flag.Uint64("model.seed", 0, "run TestModel with this seed only")
-	modelRuns = flag.Uint64("model.runs", 150, "how many seeds TestModel runs")
+	modelRuns = flag.Uint64("model.runs", 80, "how many seeds TestModel runs")
 )
 
 // TestModel runs calls of all kinds on one client at the same time, with
@@ -46,7 +46,7 @@ func TestModel(t *testing.T) {
 		}
 	}
 	t.Logf("%+v", total)
-	if *modelSeed == 0 && *modelRuns >= 100 {
+	if *modelSeed == 0 && *modelRuns >= 80 {
 		for name, n := range map[string]int{"answered": total.answered, "failed": total.failed, "cancelled": total.cancelled,
 			"late": total.late, "broken": total.broken, "refused": total.refused, "messages": total.messages / 100} {
 			if n < 50 {

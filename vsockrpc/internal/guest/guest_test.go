@@ -49,6 +49,10 @@ func build(t *testing.T, args ...string) []byte {
 // vsockModules are those of vsock(7) with the loopback, in order.
 var vsockModules = []string{"vsock", "vmw_vsock_virtio_transport_common", "vsock_loopback"}
 
+// inMemory are long tests that do not touch the transport: emulation would only
+// make them longer.
+const inMemory = "^(TestModel|TestCutInAnyConversation)$"
+
 // TestVsock runs all tests of package vsockrpc and its proxy in a guest, over
 // AF_VSOCK where they otherwise use unix sockets.
 func TestVsock(t *testing.T) {
@@ -62,7 +66,7 @@ func TestVsock(t *testing.T) {
 			status, err := Run(ctx, Options{
 				Kernel: dir, Modules: vsockModules, Init: init, Console: &console,
 				Files: map[string][]byte{"/tests": build(t, "test", "github.com/nitroseal/nitroseal/"+pkg)},
-				Args:  []string{"/tests", "-test.v", "-test.timeout=9m"},
+				Args:  []string{"/tests", "-test.v", "-test.timeout=9m", "-test.skip=" + inMemory},
 				Env:   []string{"NITROSEAL_TRANSPORT=vsock", "TMPDIR=/tmp", "PATH=/", "HOME=/tmp"},
 			})
 			if err != nil || status != 0 {
