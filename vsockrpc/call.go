@@ -16,8 +16,8 @@ func (c *Client) Call(ctx context.Context, method string, req []byte) ([]byte, e
 }
 
 // AppendCall is Call that appends the answer to dst, within dst's memory if it
-// has room. After an error dst holds what it held, but the memory behind it may
-// have changed.
+// has room: req must not be in there. After an error dst holds what it held, but
+// the memory behind it may have changed.
 func (c *Client) AppendCall(ctx context.Context, dst []byte, method string, req []byte) ([]byte, error) {
 	if len(c.opts.Interceptors) == 0 {
 		return c.call(ctx, dst, method, req)

@@ -48,7 +48,7 @@ func TestModel(t *testing.T) {
 	t.Logf("%+v", total)
 	if *modelSeed == 0 && *modelRuns >= 80 {
 		for name, n := range map[string]int{"answered": total.answered, "failed": total.failed, "cancelled": total.cancelled,
-			"late": total.late, "broken": total.broken, "refused": total.refused, "messages": total.messages / 100} {
+			"late": total.late, "broken": total.broken, "refused": total.refused, "messages": total.messages / 50} {
 			if n < 50 {
 				t.Errorf("only %d %s: the model is not exercised", n, name)
 			}

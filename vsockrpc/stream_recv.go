@@ -91,7 +91,6 @@ func (s *stream) more(p []byte, size int, flags byte) error {
 		return nil
 	}
 	m := s.partial
-	s.credit -= s.prepaid // granted ahead and not needed
 	s.partial, s.prepaid, s.arriving = message{}, 0, false
 	s.push(m)
 	return nil
