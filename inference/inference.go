@@ -66,6 +66,8 @@ type Chunk struct {
 	// that ends the answer. The characters of a token can come in a later
 	// chunk.
 	Tokens []Token
+	// LogProbs belong to Tokens one by one, if the request asked for them.
+	LogProbs []TokenLogProbs
 	// FinishReason is empty in all chunks but the last.
 	FinishReason FinishReason
 	// Usage is nil in all chunks but the last.
@@ -90,6 +92,9 @@ const (
 type Usage struct {
 	// PromptTokens counts the prompt.
 	PromptTokens int
+	// CachedTokens counts those tokens of the prompt that were not computed
+	// anew: see Request.CacheScope.
+	CachedTokens int
 	// GeneratedTokens counts the answer, without the token that ends it.
 	GeneratedTokens int
 }

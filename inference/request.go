@@ -1,11 +1,5 @@
 package inference
 
-import (
-	"fmt"
-	"math"
-	"unicode/utf8"
-)
-
 // Limits on a Request. They bound what one caller can make a model do before
 // its prompt has been read.
 const (
@@ -26,6 +20,10 @@ type Request struct {
 	// that spells a special token is read as characters. An empty prompt
 	// starts from the model's beginning-of-text token.
 	Prompt string
+	// Messages is a conversation to answer, in place of Prompt: at most
+	// MaxMessages, the last of them the user's. Those of the system, if any,
+	// come first.
+	Messages []Message
 
 	// MaxTokens limits the new tokens; the prompt never counts. 0 means
 	// DefaultMaxTokens. The answer also ends, with FinishLength, where the
@@ -58,7 +56,42 @@ type Request struct {
 	// Stop ends the answer before the first of these strings, wherever token
 	// borders lie. At most MaxStopStrings, each of 1 to MaxStopBytes bytes.
 	Stop []string
+
+	// Grammar is a grammar in llama.cpp's GBNF whose rule "root" the answer
+	// must match; see package grammar for the limits. Empty means free text.
+	Grammar string
+	// JSONSchema is a JSON Schema that the answer must be an instance of; see
+	// package grammar for the keywords that are known. At most one of Grammar
+	// and JSONSchema is set. An answer cut off by MaxTokens is a beginning of
+	// such text.
+	JSONSchema string
+
+	// LogProbs asks for the log-probability of each generated token, and
+	// TopLogProbs, at most MaxTopLogProbs, for those of the likeliest tokens
+	// in its place.
+	LogProbs    bool
+	TopLogProbs int
+
+	// CacheScope lets requests reuse each other's work: where a request begins
+	// like an earlier or a running one of the same scope, the common tokens
+	// are not computed again. How soon the first token comes then tells
+	// whether somebody asked the like before, so requests that share a scope
+	// must belong to parties who may know that of each other: a session, a
+	// user. Empty means that nothing of the request is kept or reused, but for
+	// PublicPrefix. At most MaxCacheScopeBytes.
+	CacheScope string
+	// PublicPrefix says how much of the request's beginning is no secret, such
+	// as instructions that every request of an application begins with: bytes
+	// of Prompt, or how many of the first Messages. All requests may reuse
+	// the work on it, whatever their scopes.
+	PublicPrefix int
 }
+
+// MaxCacheScopeBytes is the longest Request.CacheScope.
+const MaxCacheScopeBytes = 256
+
+// MaxGrammarBytes is the longest Request.Grammar and Request.JSONSchema.
+const MaxGrammarBytes = 64 << 10
 
 // BlogPreset returns req with the sampling of AWS' blog post on inference in
 // Nitro Enclaves: one of the 5 likeliest tokens, 20 tokens at most. Unlike
@@ -67,52 +100,4 @@ func BlogPreset(req Request) Request {
 	req.Temperature, req.TopK, req.TopP, req.MinP = 1, 5, 0, 0
 	req.MaxTokens = 20
 	return req
-}
-
-// Validate returns an error that is ErrInvalidRequest if a field is out of its
-// range, or ErrPromptTooLong. The error names the field but holds no text of
-// the request. Implementations of Model call it.
-func (r *Request) Validate() error {
-	if len(r.Prompt) > MaxPromptBytes {
-		return &RequestError{Field: "Prompt", Reason: fmt.Sprintf("%d bytes, limit %d", len(r.Prompt), MaxPromptBytes), Err: ErrPromptTooLong}
-	}
-	if !utf8.ValidString(r.Prompt) {
-		return invalid("Prompt", "not UTF-8")
-	}
-	if r.MaxTokens < 0 || r.MaxTokens > math.MaxInt32 {
-		return invalid("MaxTokens", "out of range")
-	}
-	if r.TopK < 0 || r.TopK > math.MaxInt32 {
-		return invalid("TopK", "out of range")
-	}
-	if r.RepeatWindow < 0 || r.RepeatWindow > 4096 {
-		return invalid("RepeatWindow", "not in 0 to 4096")
-	}
-	for _, f := range []struct {
-		name       string
-		value, max float32
-	}{
-		{"Temperature", r.Temperature, 10},
-		{"TopP", r.TopP, 1},
-		{"MinP", r.MinP, 1},
-		{"RepeatPenalty", r.RepeatPenalty, 10},
-	} {
-		// Written so that NaN, which compares false, is refused too.
-		if !(f.value >= 0 && f.value <= f.max) {
-			return invalid(f.name, fmt.Sprintf("not in 0 to %g", f.max))
-		}
-	}
-	if len(r.Stop) > MaxStopStrings {
-		return invalid("Stop", fmt.Sprintf("%d strings, limit %d", len(r.Stop), MaxStopStrings))
-	}
-	for _, s := range r.Stop {
-		if s == "" || len(s) > MaxStopBytes || !utf8.ValidString(s) {
-			return invalid("Stop", fmt.Sprintf("a string is empty, over %d bytes or not UTF-8", MaxStopBytes))
-		}
-	}
-	return nil
-}
-
-func invalid(field, reason string) error {
-	return &RequestError{Field: field, Reason: reason, Err: ErrInvalidRequest}
 }

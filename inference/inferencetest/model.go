@@ -3,7 +3,10 @@
 //
 // [Model] is deterministic, needs no library and answers at once. It keeps the
 // contract of inference.Model: validation, limits, stop strings, cancellation,
-// usage. It does not sample: the settings of sampling change nothing.
+// usage. It does not sample: the settings of sampling change nothing, and every
+// token has the probability 1. Nor does it constrain or cache: Grammar,
+// JSONSchema, CacheScope and PublicPrefix are checked like all fields, and
+// change nothing.
 package inferencetest
 
 import (
@@ -18,8 +21,9 @@ import (
 
 // Options says how a Model answers.
 type Options struct {
-	// Answer returns the answer to a prompt. It may be called from several
-	// goroutines. nil means Echo.
+	// Answer returns the answer to a prompt, or to the last of the messages
+	// if the request has those. It may be called from several goroutines. nil
+	// means Echo.
 	Answer func(prompt string) string
 	// MaxTokens is the most tokens of prompt and answer. 0 means 4096.
 	MaxTokens int
@@ -68,12 +72,12 @@ func (m *Model) Generate(ctx context.Context, req inference.Request) iter.Seq2[i
 			return
 		}
 		defer m.end()
-		prompt := utf8.RuneCountInString(req.Prompt)
+		prompt, last := read(&req)
 		limit := req.MaxTokens
 		if limit == 0 {
 			limit = inference.DefaultMaxTokens
 		}
-		answer, reason := cut(m.opts.Answer(req.Prompt), req.Stop, min(limit, m.opts.MaxTokens-prompt))
+		answer, reason := cut(m.opts.Answer(last), req.Stop, min(limit, m.opts.MaxTokens-prompt))
 		n := 0
 		for _, r := range answer {
 			if err := m.step(ctx); err != nil {
@@ -81,7 +85,11 @@ func (m *Model) Generate(ctx context.Context, req inference.Request) iter.Seq2[i
 				return
 			}
 			n++
-			if !yield(inference.Chunk{Text: string(r), Tokens: []inference.Token{inference.Token(r)}}, nil) {
+			c := inference.Chunk{Text: string(r), Tokens: []inference.Token{inference.Token(r)}}
+			if req.LogProbs {
+				c.LogProbs = []inference.TokenLogProbs{sure(r, req.TopLogProbs)}
+			}
+			if !yield(c, nil) {
 				return
 			}
 		}
@@ -92,6 +100,28 @@ func (m *Model) Generate(ctx context.Context, req inference.Request) iter.Seq2[i
 	}
 }
 
+// read returns the number of a request's tokens and what it asks last.
+func read(req *inference.Request) (tokens int, last string) {
+	if len(req.Messages) == 0 {
+		return utf8.RuneCountInString(req.Prompt), req.Prompt
+	}
+	for _, m := range req.Messages {
+		tokens += utf8.RuneCountInString(m.Content)
+		last = m.Content
+	}
+	return tokens, last
+}
+
+// sure returns what is known of a token that is certain: it has the logarithm
+// 0, and no other is possible, however many alternatives are asked for.
+func sure(r rune, top int) inference.TokenLogProbs {
+	p := inference.TokenLogProbs{LogProb: inference.LogProb{Token: inference.Token(r), Bytes: []byte(string(r))}}
+	if top > 0 {
+		p.Top = []inference.LogProb{p.LogProb}
+	}
+	return p
+}
+
 // begin admits a request.
 func (m *Model) begin(ctx context.Context, req *inference.Request) error {
 	if err := ctx.Err(); err != nil {
@@ -100,8 +130,12 @@ func (m *Model) begin(ctx context.Context, req *inference.Request) error {
 	if err := req.Validate(); err != nil {
 		return err
 	}
-	if utf8.RuneCountInString(req.Prompt) >= m.opts.MaxTokens {
-		return &inference.RequestError{Field: "Prompt", Reason: "leaves no space for an answer", Err: inference.ErrPromptTooLong}
+	if n, _ := read(req); n >= m.opts.MaxTokens {
+		field := "Prompt"
+		if len(req.Messages) > 0 {
+			field = "Messages"
+		}
+		return &inference.RequestError{Field: field, Reason: "leaves no space for an answer", Err: inference.ErrPromptTooLong}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -59,6 +59,70 @@ func TestModel(t *testing.T) {
 	}
 }
 
+func TestMessages(t *testing.T) {
+	m := inferencetest.New(inferencetest.Options{MaxTokens: 100})
+	say := func(contents ...string) []inference.Message {
+		list := []inference.Message{{Role: inference.RoleSystem, Content: contents[0]}}
+		for _, c := range contents[1:] {
+			list = append(list, inference.Message{Role: inference.RoleUser, Content: c})
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		req    inference.Request
+		prompt int
+		text   string
+		err    error
+	}{
+		{inference.Request{Messages: say("be kind", "a", "n\u00e9")}, 10, " You said: n\u00e9", nil},
+		{inference.Request{Messages: say("be kind", ""), CacheScope: "s", PublicPrefix: 1, JSONSchema: "{}"}, 7, " You said: ", nil},
+		{inference.Request{Messages: say("be kind", "a"), Prompt: "b"}, 0, "", inference.ErrInvalidRequest},
+		{inference.Request{Messages: say("be kind")}, 0, "", inference.ErrInvalidRequest},
+		{inference.Request{Messages: say(strings.Repeat("x", 99), "a")}, 0, "", inference.ErrPromptTooLong},
+	} {
+		text, _, err := collect(m, t.Context(), tt.req)
+		if text != tt.text || !errors.Is(err, tt.err) {
+			t.Errorf("%d messages: %q %v", len(tt.req.Messages), text, err)
+		}
+		var re *inference.RequestError
+		if errors.As(err, &re) && re.Field != "Messages" {
+			t.Errorf("the error names %s", re.Field)
+		}
+		for c, err := range m.Generate(t.Context(), tt.req) {
+			if err == nil && c.Usage != nil && c.Usage.PromptTokens != tt.prompt {
+				t.Errorf("%d messages have %d tokens, want %d", len(tt.req.Messages), c.Usage.PromptTokens, tt.prompt)
+			}
+		}
+	}
+}
+
+func TestLogProbs(t *testing.T) {
+	m := inferencetest.New(inferencetest.Options{Answer: func(string) string { return "n\u00e9" }})
+	for _, tt := range []struct {
+		on  bool
+		top int
+	}{{false, 0}, {true, 0}, {true, 3}} {
+		var got []string
+		for c, err := range m.Generate(t.Context(), inference.Request{Prompt: "a", LogProbs: tt.on, TopLogProbs: tt.top}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := len(c.Tokens); tt.on && len(c.LogProbs) != want || !tt.on && c.LogProbs != nil {
+				t.Errorf("%+v: %d log-probabilities for %d tokens", tt, len(c.LogProbs), want)
+			}
+			for i, p := range c.LogProbs {
+				if p.Token != c.Tokens[i] || p.LogProb.LogProb != 0 || len(p.Top) != min(tt.top, 1) {
+					t.Errorf("%+v: %+v for token %d", tt, p, c.Tokens[i])
+				}
+				got = append(got, string(p.Bytes))
+			}
+		}
+		if want := map[bool]string{true: "n,\u00e9"}[tt.on]; strings.Join(got, ",") != want {
+			t.Errorf("%+v: the tokens' bytes are %q", tt, got)
+		}
+	}
+}
+
 func TestOverloaded(t *testing.T) {
 	m := inferencetest.New(inferencetest.Options{MaxConcurrent: 1})
 	for _, err := range m.Generate(t.Context(), inference.Request{Prompt: "a"}) {
