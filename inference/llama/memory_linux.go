@@ -1,9 +1,13 @@
 package llama
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"math"
 	"os"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -37,4 +41,24 @@ func sealMemory(f *os.File) (string, error) {
 		return "", fmt.Errorf("llama: seal: %w", err)
 	}
 	return path, nil
+}
+
+// availableMemory returns how many bytes the kernel thinks it can give without
+// swapping, or 0 if it does not say.
+func availableMemory() int64 {
+	f, err := os.Open("/proc/meminfo")
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if rest, ok := strings.CutPrefix(lines.Text(), "MemAvailable:"); ok {
+			n, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(rest, "kB")), 10, 64)
+			if err != nil || n < 0 || n > math.MaxInt64>>10 {
+				return 0
+			}
+			return n << 10
+		}
+	}
+	return 0
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"sync"
 
 	"github.com/nitroseal/nitroseal/inference"
@@ -19,7 +18,12 @@ type Model struct {
 	vocab native.Vocab
 	bos   inference.Token // the token that begins a text; may be no token at all
 	info  inference.Info
+	opts  Options
 	sched *scheduler
+
+	tokenizer *tokenizer
+	chat      *chat
+	embedder  *embedder // nil without Options.Embeddings
 
 	mu     sync.RWMutex // held for reading while vocab is used
 	closed bool         // guarded by mu
@@ -48,7 +52,7 @@ func Open(ctx context.Context, opts Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := lib.LoadModel(ctx, src.path)
+	model, err := lib.LoadModel(ctx, src.path, opts.inPlace())
 	if err := errors.Join(err, src.close()); err != nil {
 		if model != 0 {
 			lib.ModelFree(model)
@@ -73,19 +77,25 @@ func (m *Model) start(opts Options, digest string) error {
 	}
 	// libllama rounds each sequence's part up to a multiple of 256.
 	opts.ContextSize = (max(opts.ContextSize, 1) + 255) / 256 * 256
+	if opts.CacheTokens == 0 {
+		opts.CacheTokens = opts.ContextSize * opts.MaxSequences
+	}
+	opts.CacheTokens = max(opts.CacheTokens, opts.ContextSize)
+	// One more, so that a prefix can be kept before another one is given up.
+	sequences := opts.MaxSequences + opts.CachedPrefixes + 1
 	c, err := m.lib.NewContext(m.model, native.ContextOptions{
-		Tokens:    opts.ContextSize * opts.MaxSequences,
+		Tokens:    opts.CacheTokens,
 		Batch:     opts.BatchSize,
-		Sequences: opts.MaxSequences,
+		Sequences: sequences,
 		Threads:   opts.Threads,
 	})
 	if err != nil {
 		return err
 	}
-	size, batch := int(m.lib.ContextSeqSize(c)), int(m.lib.ContextBatch(c))
-	if size < opts.ContextSize || batch < opts.MaxSequences {
+	cells, batch := int(m.lib.ContextSeqSize(c)), int(m.lib.ContextBatch(c))
+	if cells < opts.CacheTokens || batch < opts.MaxSequences {
 		m.lib.ContextFree(c)
-		return fmt.Errorf("llama: libllama gave a context of %d tokens per request and %d per step", size, batch)
+		return fmt.Errorf("llama: libllama gave a context of %d tokens and %d per step", cells, batch)
 	}
 	m.bos = inference.Token(m.lib.VocabBOS(m.vocab))
 	m.info = inference.Info{
@@ -93,82 +103,24 @@ func (m *Model) start(opts Options, digest string) error {
 		Digest:         digest,
 		Parameters:     m.lib.ModelParameters(m.model),
 		VocabularySize: int(m.lib.VocabTokens(m.vocab)),
-		MaxTokens:      size,
+		MaxTokens:      opts.ContextSize,
 		MaxConcurrent:  opts.MaxSequences,
 		Engine:         "libllama " + m.lib.Version,
 	}
-	m.sched = newScheduler(m, c, min(batch, opts.BatchSize), opts)
-	return nil
-}
-
-// Generate implements inference.Model.
-func (m *Model) Generate(ctx context.Context, req inference.Request) iter.Seq2[inference.Chunk, error] {
-	return func(yield func(inference.Chunk, error) bool) {
-		// Leaving the loop ends the request.
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		j, err := m.newJob(ctx, req)
-		if err == nil {
-			err = m.sched.submit(j)
-		}
-		if err != nil {
-			yield(inference.Chunk{}, err)
-			return
-		}
-		for {
-			select {
-			case <-ctx.Done():
-				m.sched.forget(j)
-				yield(inference.Chunk{}, ctx.Err())
-				return
-			case <-j.out.ready:
-			}
-			c, ok, done, err := j.out.take()
-			if err != nil {
-				yield(inference.Chunk{}, err)
-				return
-			}
-			if ok && !yield(c, nil) || done {
-				return
-			}
-		}
+	if m.tokenizer, err = newTokenizer(m); err == nil {
+		m.chat, err = newChat(m, opts.ChatTemplate)
 	}
-}
-
-// newJob checks a request and tokenizes its prompt.
-func (m *Model) newJob(ctx context.Context, req inference.Request) (*job, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if err == nil {
+		m.embedder, err = newEmbedder(m, opts)
 	}
-	if err := req.Validate(); err != nil {
-		return nil, err
-	}
-	prompt, err := m.Tokenize(ctx, req.Prompt)
 	if err != nil {
-		return nil, err
+		m.lib.ContextFree(c)
+		return err
 	}
-	if len(prompt) == 0 {
-		// Nothing to continue: the model's token for the beginning of text.
-		if m.bos < 0 || int(m.bos) >= m.info.VocabularySize {
-			return nil, &inference.RequestError{Field: "Prompt", Reason: "empty, and the model has no token to begin with", Err: inference.ErrInvalidRequest}
-		}
-		prompt = []inference.Token{m.bos}
-	}
-	space := m.info.MaxTokens - len(prompt)
-	if space < 1 {
-		return nil, &inference.RequestError{Field: "Prompt", Reason: fmt.Sprintf("%d tokens, prompt and answer may have %d", len(prompt), m.info.MaxTokens), Err: inference.ErrPromptTooLong}
-	}
-	limit := req.MaxTokens
-	if limit == 0 {
-		limit = inference.DefaultMaxTokens
-	}
-	return &job{
-		ctx:    ctx,
-		req:    req,
-		prompt: prompt,
-		limit:  min(limit, space),
-		out:    mailbox{ready: make(chan struct{}, 1)},
-	}, nil
+	m.sched = newScheduler(m, c, min(batch, opts.BatchSize), sequences, cells, opts)
+	opts.Model, opts.ModelReader = nil, nil
+	m.opts = opts
+	return nil
 }
 
 // Tokenize implements inference.Model.
@@ -180,30 +132,12 @@ func (m *Model) Tokenize(ctx context.Context, text string) ([]inference.Token, e
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
-	if err := checkRuns(text); err != nil {
-		return nil, err
-	}
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if m.closed {
 		return nil, inference.ErrClosed
 	}
-	in := append([]byte(text), 0) // never empty, so that it has an address
-	// A token has at least one byte; two more for the ends of the text.
-	out := make([]int32, len(text)+2)
-	// The model's own rule decides about its beginning-of-text token;
-	// special tokens that text spells stay text.
-	n := m.lib.Tokenize(m.vocab, &in[0], int32(len(text)), &out[0], int32(len(out)), true, false)
-	if n < 0 || int(n) > len(out) {
-		return nil, fmt.Errorf("llama: tokenizing failed with %d", n)
-	}
-	tokens := make([]inference.Token, n)
-	for i := range tokens {
-		tokens[i] = inference.Token(out[i])
-	}
-	clear(in)
-	clear(out)
-	return tokens, nil
+	return m.tokenizer.text(text)
 }
 
 // Info implements inference.Model.
@@ -212,6 +146,7 @@ func (m *Model) Info() inference.Info { return m.info }
 // Close implements inference.Model.
 func (m *Model) Close() error {
 	m.sched.close()
+	m.closeEmbedder()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.closed {

@@ -1,21 +1,39 @@
 package llama
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"runtime"
+	"time"
 
 	"github.com/nitroseal/nitroseal/inference"
 )
 
 // Options says what to load and how much of the machine to use.
 type Options struct {
-	// ModelPath is the GGUF file. Exactly one of ModelPath and Model is set.
+	// ModelPath is the GGUF file. Exactly one of ModelPath, Model and
+	// ModelReader is set.
 	ModelPath string
 	// Model is the GGUF file's content. On Linux it is copied into sealed
 	// memory (memfd) and touches no disk; elsewhere Open refuses it. Open
 	// does not keep the slice.
 	Model []byte
+	// ModelReader gives the GGUF file's content, for models that must touch
+	// no disk, such as sealed ones. Open reads it once, to its io.EOF, into
+	// sealed memory (Linux only). Any other error that it returns is Open's,
+	// and libllama sees nothing of the model. Open does not close it.
+	ModelReader io.Reader
+	// MaxModelBytes bounds what is read from ModelReader, so that one without
+	// an end does not take the machine's memory: more is ErrModelTooLarge. 0
+	// means seven eighths of the memory that is available when Open begins
+	// (MemAvailable in /proc/meminfo). Where the kernel limits a process to
+	// less, as in a container, set it.
+	MaxModelBytes int64
+	// Repack says whether libllama may keep weights a second time, arranged
+	// for the processor.
+	Repack Repack
 	// Digest is the expected SHA-256 or SHA-384 of the file in hexadecimal.
 	// Open reads the file once, into sealed memory on Linux, and libllama
 	// reads what was hashed. Elsewhere the file is hashed before it is
@@ -31,20 +49,53 @@ type Options struct {
 	// request may have together; it is rounded up to a multiple of 256.
 	// 0 means what the model was trained for, but at most 2048.
 	ContextSize int
-	// MaxSequences is how many requests run side by side, at most 64. Memory
-	// for all of them is allocated at once. 0 means 4.
+	// MaxSequences is how many requests run side by side, at most 64. 0 means
+	// 4.
 	MaxSequences int
+	// CacheTokens is the size of the key-value cache, which all requests
+	// share: its memory is allocated at once. A request runs when there is
+	// space for its prompt and for as many new tokens as it may generate, so
+	// that no request that runs can lack space. 0 means ContextSize for each
+	// of MaxSequences; it is never less than ContextSize.
+	CacheTokens int
+	// CachedPrefixes is how many prefixes are kept, for all scopes together,
+	// in the space that running requests leave; see
+	// inference.Request.CacheScope. The one used longest ago gives way. At
+	// most 128; 0 means 16, negative means that nothing is kept or reused.
+	CachedPrefixes int
+	// CacheTTL is how long a prefix is kept after its last use. 0 means 5
+	// minutes. See also Model.Forget.
+	CacheTTL time.Duration
 	// QueueLimit is how many more requests may wait. 0 means 64, negative
 	// means none.
 	QueueLimit int
+	// MaxNewTokens limits the new tokens of any request, whatever it asks
+	// for. 0 means no limit but ContextSize.
+	MaxNewTokens int
 	// BatchSize is the most tokens in one decode step, between MaxSequences
 	// and 4096. A smaller one shortens the steps while prompts are read.
 	// 0 means 512, or MaxSequences if that is more.
 	BatchSize int
+	// PrefillChunk is the most prompt tokens in a step that also continues
+	// answers: it bounds how long a new prompt holds them up. 0 means 128.
+	PrefillChunk int
+	// ChatTemplate says how Messages of a request are put together: the name
+	// of one of libllama's formats, such as "chatml" or "llama3", a Jinja text
+	// that it recognizes as one of them, or "plain". Open refuses what the
+	// library does not know. Empty means the template in the model file, or
+	// "plain" if it has none.
+	ChatTemplate string
+	// Embeddings makes Embed possible, for which a second context is
+	// allocated.
+	Embeddings bool
 	// Logger gets libllama's own messages and errors of the scheduler, never
 	// text of requests. libllama has one log for the whole process: the
 	// Logger of the model opened last gets it. nil means no log.
 	Logger *slog.Logger
+	// OnRequest, if not nil, is called at the end of each request, by the
+	// goroutine that ranges over Generate, before the loop ends. Requests
+	// that are invalid or refused are told too.
+	OnRequest func(RequestStats)
 }
 
 const defaultContextSize = 2048
@@ -52,8 +103,8 @@ const defaultContextSize = 2048
 // withDefaults returns the options with zero values replaced, ContextSize
 // excepted, which depends on the model.
 func (o Options) withDefaults() (Options, error) {
-	if (o.ModelPath == "") == (o.Model == nil) {
-		return Options{}, fmt.Errorf("llama: set exactly one of ModelPath and Model")
+	if err := o.checkSource(); err != nil {
+		return Options{}, err
 	}
 	if o.Threads == 0 {
 		o.Threads = runtime.NumCPU()
@@ -67,6 +118,25 @@ func (o Options) withDefaults() (Options, error) {
 	o.QueueLimit = max(o.QueueLimit, 0)
 	if o.BatchSize == 0 {
 		o.BatchSize = 512
+	}
+	if o.PrefillChunk == 0 {
+		o.PrefillChunk = 128
+	}
+	if o.CachedPrefixes == 0 {
+		o.CachedPrefixes = 16
+	}
+	o.CachedPrefixes = max(o.CachedPrefixes, 0)
+	if o.CacheTTL == 0 {
+		o.CacheTTL = 5 * time.Minute
+	}
+	if o.CachedPrefixes > 128 {
+		return Options{}, fmt.Errorf("llama: CachedPrefixes %d is over 128", o.CachedPrefixes)
+	}
+	if o.CacheTTL < 0 || o.MaxNewTokens < 0 || o.PrefillChunk < 0 {
+		return Options{}, errors.New("llama: CacheTTL, MaxNewTokens or PrefillChunk is negative")
+	}
+	if o.CacheTokens < 0 || o.CacheTokens > 1<<26 {
+		return Options{}, fmt.Errorf("llama: CacheTokens %d is not in 0 to %d", o.CacheTokens, 1<<26)
 	}
 	if o.Threads < 0 || o.Threads > 1024 {
 		return Options{}, fmt.Errorf("llama: Threads %d is not in 1 to 1024", o.Threads)

@@ -16,24 +16,27 @@ import (
 // bounding both runs bounds every match.
 const maxRun = 4096
 
-// checkRuns returns an error if text has a run over maxRun.
-func checkRuns(text string) error {
+// checkRuns returns an error if the text that pieces make together has a run
+// over maxRun.
+func checkRuns(pieces ...string) error {
 	words, spaces := 0, 0
-	for _, r := range text {
-		words++
-		spaces++
-		if !unicode.IsSpace(r) {
-			spaces = 0
-		}
-		switch r {
-		case ' ', '\t', '\n', '\r':
-			words = 0
-		}
-		if max(words, spaces) > maxRun {
-			return &inference.RequestError{
-				Field:  "Prompt",
-				Reason: fmt.Sprintf("over %d characters without a space, or of white space alone", maxRun),
-				Err:    inference.ErrInvalidRequest,
+	for _, piece := range pieces {
+		for _, r := range piece {
+			words++
+			spaces++
+			if !unicode.IsSpace(r) {
+				spaces = 0
+			}
+			switch r {
+			case ' ', '\t', '\n', '\r':
+				words = 0
+			}
+			if max(words, spaces) > maxRun {
+				return &inference.RequestError{
+					Field:  "Prompt",
+					Reason: fmt.Sprintf("over %d characters without a space, or of white space alone", maxRun),
+					Err:    inference.ErrInvalidRequest,
+				}
 			}
 		}
 	}

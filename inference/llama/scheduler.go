@@ -1,20 +1,16 @@
 package llama
 
 import (
-	"errors"
-	"fmt"
+	"context"
 	"log/slog"
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nitroseal/nitroseal/inference"
 	"github.com/nitroseal/nitroseal/inference/llama/internal/native"
 )
-
-// prefillShare is the most prompt tokens in a step that also continues
-// answers: it bounds how long a new prompt holds them up.
-const prefillShare = 128
 
 // A scheduler runs the requests of one context. Everything below the mutex
 // block belongs to the goroutine run, which alone calls libllama with the
@@ -22,36 +18,64 @@ const prefillShare = 128
 type scheduler struct {
 	queueLimit int
 	stopped    chan struct{} // closed when run has returned
+	abort      *native.AbortFlag
 
 	mu      sync.Mutex
-	work    sync.Cond // signals changes of waiting and closed
+	work    sync.Cond // signals changes of waiting, forgets and closed
 	waiting []*job
+	forgets []forget
 	running int
+	live    int // sequences of the step under way that are not cancelled
 	closed  bool
+	stats   Stats
 
-	lib     *native.Lib
-	vocab   native.Vocab
-	nVocab  int32
-	context native.Context
-	memory  native.Memory
-	batch   *batch
-	slots   []*sequence // nil where free; the index is the sequence id
-	age     uint64
-	logger  *slog.Logger
+	lib       *native.Lib
+	words     *vocabulary
+	nVocab    int
+	context   native.Context
+	memory    native.Memory
+	batch     *batch
+	scratch   []native.Candidate
+	chunk     int // see Options.PrefillChunk
+	active    []*sequence
+	maxActive int
+	free      []int32 // sequence ids
+	cells     int     // of the key-value cache
+	reserved  int     // cells that the active sequences may come to need
+	kept      prefixes
+	dirty     bool // the cache has held something since it was zeroed
+	logger    *slog.Logger
 }
 
-func newScheduler(m *Model, c native.Context, batchSize int, opts Options) *scheduler {
+// forget asks for the prefixes of a scope to be dropped.
+type forget struct {
+	scope string
+	done  chan struct{}
+}
+
+func newScheduler(m *Model, c native.Context, batchSize, sequences, cells int, opts Options) *scheduler {
 	s := &scheduler{
 		queueLimit: opts.QueueLimit,
 		stopped:    make(chan struct{}),
+		abort:      m.lib.NewAbortFlag(c),
 		lib:        m.lib,
-		vocab:      m.vocab,
-		nVocab:     int32(m.info.VocabularySize),
+		words:      &vocabulary{lib: m.lib, vocab: m.vocab, n: m.info.VocabularySize},
+		nVocab:     m.info.VocabularySize,
 		context:    c,
 		memory:     m.lib.ContextMemory(c),
 		batch:      newBatch(m.lib, batchSize),
-		slots:      make([]*sequence, opts.MaxSequences),
+		chunk:      min(opts.PrefillChunk, batchSize),
+		maxActive:  opts.MaxSequences,
+		cells:      cells,
+		kept:       prefixes{limit: opts.CachedPrefixes, ttl: opts.CacheTTL},
 		logger:     opts.Logger,
+	}
+	for id := range sequences {
+		s.free = append(s.free, int32(sequences-1-id))
+	}
+	if m.lib.ModelIsRecurrent(m.model) || m.lib.ModelIsHybrid(m.model) {
+		// Their state is of the last token only: it has no prefixes.
+		s.kept.limit = 0
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -68,27 +92,48 @@ func (s *scheduler) submit(j *job) error {
 	if s.closed {
 		return inference.ErrClosed
 	}
-	if len(s.waiting) >= s.queueLimit && s.running+len(s.waiting) >= len(s.slots) {
+	if len(s.waiting) >= s.queueLimit && s.running+len(s.waiting) >= s.maxActive {
+		s.stats.Refused++
 		return inference.ErrOverloaded
 	}
+	s.stats.Requests++
 	s.waiting = append(s.waiting, j)
 	s.work.Signal()
 	return nil
 }
 
-// forget takes a job from the queue, if it is still there.
-func (s *scheduler) forget(j *job) {
+// remove takes a job from the queue, if it is still there.
+func (s *scheduler) remove(j *job) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if i := slices.Index(s.waiting, j); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
+		s.stats.Cancelled++
+		// The one behind it may need less space.
+		s.work.Signal()
 	}
+}
+
+// forget drops what is kept for a scope and returns when it is gone.
+func (s *scheduler) forget(scope string) {
+	done := make(chan struct{})
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		<-s.stopped
+		return
+	}
+	s.forgets = append(s.forgets, forget{scope, done})
+	s.work.Signal()
+	s.mu.Unlock()
+	<-done
 }
 
 // close ends all jobs and waits until the context is released.
 func (s *scheduler) close() {
 	s.mu.Lock()
 	s.closed = true
+	s.abort.Set()
 	s.work.Signal()
 	s.mu.Unlock()
 	<-s.stopped
@@ -101,173 +146,210 @@ func (s *scheduler) run() {
 	defer runtime.UnlockOSThread()
 	defer close(s.stopped)
 	defer s.release()
-	for s.admit() {
+	for s.wait() {
+		s.admit(time.Now())
 		s.dropCancelled()
 		if err := s.step(); err != nil {
 			s.logger.Error("inference step failed", "error", err)
 			s.failAll(err)
-			s.lib.MemoryClear(s.memory, true)
+			s.zero()
 		}
 	}
 	s.failAll(inference.ErrClosed)
 }
 
-// admit waits for work and gives free slots to waiting jobs, first come first
-// served. It returns false when the scheduler is closed, after failing the
-// jobs that wait.
-func (s *scheduler) admit() bool {
+// wait returns true when there is work, and false when the scheduler is
+// closed. While there is none it drops prefixes whose time has come, and
+// overwrites the key-value cache once it holds nothing that anyone may use.
+func (s *scheduler) wait() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for !s.closed && s.running == 0 && len(s.waiting) == 0 {
-		s.work.Wait()
-	}
-	if s.closed {
-		for _, j := range s.waiting {
-			j.out.fail(inference.ErrClosed)
+	for {
+		forgets := s.forgets
+		s.forgets = nil
+		if s.closed {
+			for _, j := range s.waiting {
+				j.out.fail(inference.ErrClosed)
+				s.stats.Failed++
+			}
+			s.waiting = nil
 		}
-		s.waiting = nil
-		return false
+		s.mu.Unlock()
+		for _, f := range forgets {
+			s.forgetScope(f.scope)
+		}
+		s.releaseAll(s.kept.expire(time.Now()))
+		s.mu.Lock()
+		s.gauge()
+		if s.closed {
+			for _, f := range forgets {
+				close(f.done)
+			}
+			return false
+		}
+		idle := s.running == 0 && len(s.waiting) == 0
+		if idle && s.dirty && len(s.kept.list) == 0 {
+			s.mu.Unlock()
+			s.zero()
+			s.mu.Lock()
+		}
+		for _, f := range forgets {
+			close(f.done)
+		}
+		if s.closed || len(s.forgets) > 0 {
+			continue
+		}
+		if s.running > 0 || len(s.waiting) > 0 {
+			return true
+		}
+		var alarm *time.Timer
+		if d, ok := s.kept.next(time.Now()); ok {
+			alarm = time.AfterFunc(d, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.work.Signal()
+			})
+		}
+		s.work.Wait()
+		if alarm != nil {
+			alarm.Stop()
+		}
 	}
-	for i, slot := range s.slots {
-		if slot == nil && len(s.waiting) > 0 {
-			s.age++
-			s.slots[i] = newSequence(s.lib, s.waiting[0], int32(i), s.age)
+}
+
+// admit gives sequences to waiting jobs, first come first served: a job for
+// which there is no space holds up those behind it, so that it is not
+// overtaken for ever.
+func (s *scheduler) admit(now time.Time) {
+	for {
+		s.mu.Lock()
+		var j *job
+		if len(s.waiting) > 0 && len(s.active) < s.maxActive && s.reserved+s.waiting[0].cells() <= s.cells {
+			j = s.waiting[0]
 			s.waiting = slices.Delete(s.waiting, 0, 1)
 			s.running++
 		}
-	}
-	return true
-}
-
-func (s *scheduler) dropCancelled() {
-	for _, q := range s.slots {
-		if q != nil && q.job.ctx.Err() != nil {
-			s.end(q, q.job.ctx.Err())
+		s.mu.Unlock()
+		if j == nil {
+			return
 		}
+		s.start(j, now)
 	}
 }
 
-// step decodes one batch and samples from it.
-func (s *scheduler) step() error {
-	s.fill()
-	if s.batch.len() == 0 {
-		return nil
+// start makes a job a sequence. Kept prefixes give way to it, the longest
+// unused first, after it has got its share of them.
+func (s *scheduler) start(j *job, now time.Time) {
+	j.out.begin(now)
+	q := &sequence{job: j, scope: j.req.CacheScope, row: -1, next: -1, id: s.free[len(s.free)-1]}
+	s.free = s.free[:len(s.free)-1]
+	s.active = append(s.active, q)
+	s.reserved += j.cells()
+	q.stop = context.AfterFunc(j.ctx, func() { s.cancelled(q) })
+	if s.kept.limit > 0 {
+		s.share(q, now)
 	}
-	rc := s.lib.Decode(s.context, s.batch.raw)
-	s.batch.clear()
-	if rc != 0 {
-		return fmt.Errorf("llama: decode failed with %d", rc)
+	for s.reserved+s.kept.cells > s.cells {
+		s.releaseID(s.kept.drop(s.kept.oldest()))
 	}
-	for _, q := range s.slots {
-		if q == nil || q.row < 0 {
-			continue
-		}
-		row := q.row
-		q.row = -1
-		token := s.lib.SamplerSample(q.sampler, s.context, row)
-		if token < 0 || token >= s.nVocab {
-			return errors.New("llama: the sampler found no token")
-		}
-		if s.accept(q, token) {
-			s.end(q, nil)
-		}
-	}
-	return nil
-}
-
-// fill puts the next token of every running answer into the batch, then, the
-// oldest first, as much of the prompts as fits.
-func (s *scheduler) fill() {
-	for _, q := range s.slots {
-		if q != nil && q.read == len(q.job.prompt) {
-			q.row = s.batch.add(q.next, q.pos, q.id, true)
-			q.pos++
-		}
-	}
-	room := s.batch.cap()
-	if n := s.batch.len(); n > 0 {
-		room = min(room, n+prefillShare)
-	}
-	var reading []*sequence
-	for _, q := range s.slots {
-		if q != nil && q.read < len(q.job.prompt) {
-			reading = append(reading, q)
-		}
-	}
-	slices.SortFunc(reading, func(a, b *sequence) int { return int(int64(a.age - b.age)) })
-	for _, q := range reading {
-		for q.read < len(q.job.prompt) && s.batch.len() < room {
-			last := q.read == len(q.job.prompt)-1
-			row := s.batch.add(int32(q.job.prompt[q.read]), q.pos, q.id, last)
-			q.read++
-			q.pos++
-			if last {
-				q.row = row
-			}
-		}
-	}
-}
-
-// accept gives a sampled token to its job. It returns true at the end.
-func (s *scheduler) accept(q *sequence, token int32) bool {
-	if s.lib.VocabIsEOG(s.vocab, token) {
-		q.finish("", nil, inference.FinishStop)
-		return true
-	}
-	q.next = token
-	q.generated++
-	tokens := []inference.Token{inference.Token(token)}
-	out, stopped := q.text.push(s.piece(token))
-	switch {
-	case stopped:
-		q.finish(out, tokens, inference.FinishStopString)
-	case q.generated == q.job.limit:
-		q.finish(out, tokens, inference.FinishLength)
-	default:
-		q.job.out.put(inference.Chunk{Text: out, Tokens: tokens})
-		return false
-	}
-	return true
-}
-
-// piece returns a token's bytes; control tokens have none.
-func (s *scheduler) piece(token int32) []byte {
-	buf := make([]byte, 64)
-	n := s.lib.TokenToPiece(s.vocab, token, &buf[0], int32(len(buf)), 0, false)
-	if n < 0 {
-		buf = make([]byte, -n)
-		n = s.lib.TokenToPiece(s.vocab, token, &buf[0], int32(len(buf)), 0, false)
-	}
-	return buf[:max(n, 0)]
-}
-
-// end frees a sequence: its cells are removed before another gets its slot.
-func (s *scheduler) end(q *sequence, err error) {
-	if err != nil {
-		q.job.out.fail(err)
-	}
-	// Removing all of a sequence cannot fail, says llama.h; parts can.
-	s.lib.MemorySeqRm(s.memory, q.id, -1, -1)
-	s.lib.SamplerFree(q.sampler)
-	q.text.clear()
-	clear(q.job.prompt)
-	s.slots[q.id] = nil
+	q.text = newText(j.req.Stop)
+	q.sampler = newSampler(s.lib, s.words, &j.req, j.grammar)
+	q.sampler.prime(j.prompt)
 	s.mu.Lock()
-	s.running--
+	s.gauge()
 	s.mu.Unlock()
 }
 
-func (s *scheduler) failAll(err error) {
-	for _, q := range s.slots {
-		if q != nil {
+// cancelled is called when a job's context ends. A step is aborted only if
+// nobody else is in it: else one could make others compute theirs again and
+// again.
+func (s *scheduler) cancelled(q *sequence) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if q.live {
+		q.live = false
+		if s.live--; s.live == 0 {
+			s.abort.Set()
+		}
+	}
+}
+
+func (s *scheduler) dropCancelled() {
+	for _, q := range slices.Clone(s.active) {
+		if err := q.job.ctx.Err(); err != nil {
 			s.end(q, err)
 		}
 	}
 }
 
+// end frees a sequence, or keeps its cells for its scope. err is nil if it has
+// finished.
+func (s *scheduler) end(q *sequence, err error) {
+	q.stop()
+	for _, f := range s.active {
+		if f.leader == q {
+			s.follow(f)
+		}
+	}
+	if !s.keep(q) {
+		s.releaseID(q.id)
+	}
+	q.sampler.free()
+	q.text.clear()
+	clear(q.tail)
+	s.active = slices.DeleteFunc(s.active, func(a *sequence) bool { return a == q })
+	s.reserved -= q.job.cells()
+	s.mu.Lock()
+	s.running--
+	s.stats.count(q, err)
+	s.gauge()
+	s.mu.Unlock()
+	clear(q.job.prompt)
+	// Only now: whoever sees the end finds everything cleared and counted.
+	if err != nil {
+		q.job.out.fail(err)
+	} else {
+		q.job.out.put(q.last)
+	}
+}
+
+// failAll ends all sequences with an error and keeps nothing.
+func (s *scheduler) failAll(err error) {
+	for _, q := range s.active {
+		q.scope, q.leader = "", nil
+	}
+	for len(s.active) > 0 {
+		s.end(s.active[0], err)
+	}
+	for len(s.kept.list) > 0 {
+		s.releaseID(s.kept.drop(s.kept.oldest()))
+	}
+}
+
+// releaseID removes a sequence's cells before another may get its id.
+func (s *scheduler) releaseID(id int32) {
+	// Removing all of a sequence cannot fail, says llama.h; parts can.
+	s.lib.MemorySeqRm(s.memory, id, -1, -1)
+	s.free = append(s.free, id)
+}
+
+func (s *scheduler) releaseAll(ids []int32) {
+	for _, id := range ids {
+		s.releaseID(id)
+	}
+}
+
+// zero overwrites the key-value cache. No sequence is in use.
+func (s *scheduler) zero() {
+	s.lib.MemoryClear(s.memory, true)
+	s.dirty = false
+}
+
 // release zeroes the key-value cache and frees the context.
 func (s *scheduler) release() {
-	s.lib.MemoryClear(s.memory, true)
+	s.zero()
+	clear(s.scratch)
 	s.batch.free()
 	s.lib.ContextFree(s.context)
+	s.abort.Free()
 }

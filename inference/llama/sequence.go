@@ -1,82 +1,77 @@
 package llama
 
 import (
-	"math"
+	"slices"
 
 	"github.com/nitroseal/nitroseal/inference"
-	"github.com/nitroseal/nitroseal/inference/llama/internal/native"
 )
 
-// A sequence is a job that has a slot. Only the scheduler's goroutine uses it.
+// A sequence is a job that runs. Only the scheduler's goroutine uses it, but
+// for live, which the scheduler's mutex guards.
 type sequence struct {
 	job     *job
-	id      int32  // of its cells in the key-value cache
-	age     uint64 // of its admission
-	sampler native.Sampler
+	id      int32 // of its cells in the key-value cache
+	sampler *sampler
 	text    *text
+	scope   string // keep the cells for it in the end; empty means no
+	stop    func() bool
 
-	read      int   // prompt tokens decoded
-	pos       int32 // position of the next token
-	next      int32 // sampled, not yet decoded
-	row       int32 // of its logits in the batch, or -1
-	generated int
+	// Where a running sequence computes the same beginning, this one waits
+	// and takes over the first lead tokens.
+	leader *sequence
+	lead   int
+
+	read      int               // prompt tokens in the cache
+	cached    int               // those of them that were not computed for this job
+	put       int               // prompt tokens in this step's batch
+	row       int32             // of its logits in this step's batch, or -1
+	next      int32             // sampled, not in the cache yet
+	generated int               // tokens sampled, without the end
+	tail      []inference.Token // the sampled tokens, if scope wants them
+	published bool              // the public prefix has been kept
+	last      inference.Chunk   // to send when the sequence has been freed
+
+	live bool // in the step under way, and not cancelled
 }
 
-func newSequence(lib *native.Lib, j *job, id int32, age uint64) *sequence {
-	q := &sequence{job: j, id: id, age: age, sampler: newSampler(lib, &j.req), text: newText(j.req.Stop), row: -1}
-	if penalized(&j.req) {
-		for _, t := range j.prompt {
-			lib.SamplerAccept(q.sampler, int32(t))
-		}
+// reading says whether part of the prompt is still to compute.
+func (q *sequence) reading() bool { return q.read < len(q.job.prompt) }
+
+// shares returns how many tokens of its prompt another job may take over.
+func (q *sequence) shares(j *job) int {
+	n := min(common(q.job.prompt, j.prompt), len(j.prompt)-1)
+	if q.scope == "" || q.scope != j.req.CacheScope {
+		n = min(n, q.job.public)
 	}
-	return q
+	return n
 }
 
-// finish sends the last chunk: text that is sure, and what was held back
+// inCache returns a copy of the tokens whose cells the sequence has.
+func (q *sequence) inCache() []inference.Token {
+	tokens := slices.Clone(q.job.prompt[:q.read])
+	if q.generated > 0 {
+		// The last one has been sampled only; if it ended the answer it is
+		// not counted, and the one before it has cells.
+		tokens = append(tokens, q.tail[:min(len(q.tail), q.decoded())]...)
+	}
+	return tokens
+}
+
+// decoded returns how many sampled tokens have cells.
+func (q *sequence) decoded() int {
+	if q.next < 0 {
+		return q.generated
+	}
+	return q.generated - 1
+}
+
+// finish returns the last chunk: text that is sure, and what was held back
 // unless a stop string cut it off.
-func (q *sequence) finish(out string, tokens []inference.Token, why inference.FinishReason) {
+func (q *sequence) finish(c inference.Chunk, why inference.FinishReason) inference.Chunk {
 	if why != inference.FinishStopString {
-		out += q.text.flush()
+		c.Text += q.text.flush()
 	}
-	q.job.out.put(inference.Chunk{
-		Text:         out,
-		Tokens:       tokens,
-		FinishReason: why,
-		Usage:        &inference.Usage{PromptTokens: len(q.job.prompt), GeneratedTokens: q.generated},
-	})
-}
-
-func penalized(r *inference.Request) bool { return r.RepeatPenalty != 0 && r.RepeatPenalty != 1 }
-
-// newSampler builds the chain in llama.cpp's usual order: penalties, top-k,
-// top-p, min-p, temperature, draw.
-func newSampler(lib *native.Lib, r *inference.Request) native.Sampler {
-	chain := lib.NewChain()
-	if penalized(r) {
-		window := r.RepeatWindow
-		if window == 0 {
-			window = 64
-		}
-		lib.SamplerAdd(chain, lib.SamplerPenalties(int32(window), r.RepeatPenalty, 0, 0))
-	}
-	if r.Temperature == 0 {
-		lib.SamplerAdd(chain, lib.SamplerGreedy())
-		return chain
-	}
-	if r.TopK > 0 {
-		lib.SamplerAdd(chain, lib.SamplerTopK(int32(r.TopK)))
-	}
-	if r.TopP > 0 && r.TopP < 1 {
-		lib.SamplerAdd(chain, lib.SamplerTopP(r.TopP, 1))
-	}
-	if r.MinP > 0 {
-		lib.SamplerAdd(chain, lib.SamplerMinP(r.MinP, 1))
-	}
-	lib.SamplerAdd(chain, lib.SamplerTemp(r.Temperature))
-	seed := r.Seed
-	if seed == math.MaxUint32 {
-		seed-- // llama.cpp takes this one for "random"
-	}
-	lib.SamplerAdd(chain, lib.SamplerDist(seed))
-	return chain
+	c.FinishReason = why
+	c.Usage = &inference.Usage{PromptTokens: len(q.job.prompt), CachedTokens: q.cached, GeneratedTokens: q.generated}
+	return c
 }

@@ -9,7 +9,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
+	"math"
 	"os"
 )
 
@@ -31,53 +33,87 @@ func (s *source) close() error {
 	return s.memory.Close()
 }
 
+// checkSource checks the options about the model.
+func (o *Options) checkSource() error {
+	given := 0
+	for _, is := range []bool{o.ModelPath != "", o.Model != nil, o.ModelReader != nil} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given != 1:
+		return errors.New("llama: set exactly one of ModelPath, Model and ModelReader")
+	case o.MaxModelBytes < 0:
+		return fmt.Errorf("llama: MaxModelBytes %d is negative", o.MaxModelBytes)
+	case o.MaxModelBytes != 0 && o.ModelReader == nil:
+		return errors.New("llama: MaxModelBytes is for a ModelReader")
+	case o.Repack < RepackAuto || o.Repack > RepackNever:
+		return fmt.Errorf("llama: Repack %d is none of its values", o.Repack)
+	}
+	return nil
+}
+
 // openSource hashes the model and checks its digest. What has a digest to
-// meet is copied into sealed memory while it is hashed, so that nobody can
-// change it between the check and its use.
-func openSource(ctx context.Context, opts Options) (*source, error) {
+// meet, and what is no file, is copied into sealed memory while it is hashed,
+// so that nobody can change it between the check and its use.
+func openSource(ctx context.Context, opts Options) (_ *source, err error) {
 	want, err := parseDigest(opts.Digest)
 	if err != nil {
 		return nil, err
 	}
-	var in io.Reader = bytes.NewReader(opts.Model)
-	if opts.ModelPath != "" {
+	s := &source{path: opts.ModelPath}
+	opened := false
+	defer func() {
+		// Also when a reader of the caller's panics.
+		if !opened {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	var in io.Reader
+	limit := int64(math.MaxInt64)
+	switch {
+	case opts.ModelReader != nil:
+		in = opts.ModelReader
+		if limit = opts.MaxModelBytes; limit == 0 {
+			limit = defaultModelLimit()
+		}
+	case opts.ModelPath != "":
 		f, err := os.Open(opts.ModelPath)
 		if err != nil {
 			return nil, fmt.Errorf("llama: model: %w", err)
 		}
 		defer f.Close()
 		in = f
+	default:
+		in = bytes.NewReader(opts.Model)
 	}
-	s := &source{path: opts.ModelPath}
-	var copyTo io.Writer = io.Discard
-	if opts.Model != nil || want != nil && haveMemory {
+	var out io.Writer = io.Discard
+	if opts.ModelPath == "" || want != nil && haveMemory {
 		if s.memory, err = newMemory(); err != nil {
 			return nil, err
 		}
-		copyTo = s.memory
+		out = s.memory
 	}
-	sum256, sum384 := sha256.New(), sha512.New384()
-	hashes := []io.Writer{copyTo, sum256}
+	sum256 := sha256.New()
+	sums := []hash.Hash{sum256}
 	if len(want) == sha512.Size384 {
-		hashes = append(hashes, sum384)
+		sums = append(sums, sha512.New384())
 	}
-	_, err = io.CopyBuffer(io.MultiWriter(hashes...), ctxReader{ctx, in}, make([]byte, 1<<20))
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("llama: model: %w", err), s.close())
+	if err := readModel(ctx, in, limit, out, sums); err != nil {
+		return nil, err
 	}
-	got := sum256.Sum(nil)
-	s.digest = hex.EncodeToString(got)
-	if len(want) == sha512.Size384 {
-		got = sum384.Sum(nil)
-	}
+	got := sums[len(sums)-1].Sum(nil)
 	if want != nil && subtle.ConstantTimeCompare(got, want) != 1 {
-		return nil, errors.Join(fmt.Errorf("%w: found %x", ErrDigest, got), s.close())
+		return nil, fmt.Errorf("%w: found %x", ErrDigest, got)
 	}
+	s.digest = hex.EncodeToString(sum256.Sum(nil))
 	if s.memory != nil {
 		if s.path, err = sealMemory(s.memory); err != nil {
-			return nil, errors.Join(err, s.close())
+			return nil, err
 		}
 	}
+	opened = true
 	return s, nil
 }
 
@@ -91,18 +127,4 @@ func parseDigest(s string) ([]byte, error) {
 		return nil, errors.New("llama: Digest is no SHA-256 or SHA-384 in hexadecimal")
 	}
 	return b, nil
-}
-
-// ctxReader ends a copy when ctx ends. It hides the methods that io.Copy
-// would use to read everything at once.
-type ctxReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c ctxReader) Read(p []byte) (int, error) {
-	if err := c.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
 }

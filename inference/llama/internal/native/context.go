@@ -10,13 +10,14 @@ import (
 // ContextOptions are the members of llama_context_params that are set; all
 // others keep the library's defaults.
 type ContextOptions struct {
-	Tokens    int // n_ctx, for all sequences together
+	Tokens    int // n_ctx: cells, which all sequences share (kv_unified is on)
 	Batch     int // n_batch and n_ubatch
-	Sequences int // n_seq_max; each has cells of its own (kv_unified is off)
+	Sequences int // n_seq_max: sequence ids are below it
 	Threads   int
 }
 
-// NewContext makes a context with one row of logits per sequence and step.
+// NewContext makes a context that gives a row of logits for each sequence and
+// step; libllama wants no fewer.
 func (l *Lib) NewContext(m LlamaModel, opts ContextOptions) (Context, error) {
 	params := make([]byte, l.layout.contextSize)
 	copy(params, l.contextDefaults[:])
@@ -26,6 +27,7 @@ func (l *Lib) NewContext(m LlamaModel, opts ContextOptions) (Context, error) {
 	put(ctxUBatch, opts.Batch)
 	put(ctxSeqMax, opts.Sequences)
 	put(ctxOutputMax, opts.Sequences)
+	params[l.layout.boolOffset+unifiedBool] = 1
 	c := l.initContext(m, params)
 	if c == 0 {
 		return 0, errors.New("llama: libllama could not make a context; is there enough memory?")
@@ -42,8 +44,9 @@ var loads struct {
 	ctx  map[uintptr]context.Context
 }
 
-// LoadModel loads a GGUF file. It stops early when ctx ends.
-func (l *Lib) LoadModel(ctx context.Context, path string) (LlamaModel, error) {
+// LoadModel loads a GGUF file, in place if asked to: see useInPlace. It stops
+// early when ctx ends.
+func (l *Lib) LoadModel(ctx context.Context, path string, inPlace bool) (LlamaModel, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
@@ -62,6 +65,11 @@ func (l *Lib) LoadModel(ctx context.Context, path string) (LlamaModel, error) {
 	}()
 
 	params := l.modelDefaults()
+	if inPlace {
+		if err := params.useInPlace(); err != nil {
+			return 0, err
+		}
+	}
 	params.Progress, params.ProgressData = progressCallback(), key
 	m := l.modelLoad(path, params)
 	if m == 0 {

@@ -1,4 +1,4 @@
-//go:build (linux || darwin) && (amd64 || arm64)
+//go:build linux && (amd64 || arm64)
 
 package native
 
@@ -6,110 +6,118 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/ebitengine/purego"
 )
 
-// stub is the source of a library that claims to be libllama. Each case sets
-// some of its macros. Every other function ends the process, so a test that
-// survives shows that the guard called none.
-const stub = `
-#include <stdlib.h>
-#include <string.h>
-#ifndef VERSION
-#define VERSION "0.5.0"
-#endif
-#ifndef SIZE
-#define SIZE 160
-#endif
-#ifndef BOOLS
-#define BOOLS 128
-#endif
-#ifndef HEAD
-#define HEAD 512
-#endif
-#ifndef MODEL
-#define MODEL 80
-#endif
-struct context { char b[SIZE]; };
-struct model { char b[MODEL]; };
-#ifndef NO_VERSION
-const char *llama_version(void) { return VERSION; }
-#endif
-struct context llama_context_default_params(void) {
-	struct context c;
-	static const char bools[6] = {0, 1, 1, 1, 1, 0};
-	unsigned head[6] = {HEAD, 2048, 512, 1, 0, 0};
-	memset(&c, 0, sizeof c);
-	memcpy(c.b, head, sizeof head);
-	memcpy(c.b + BOOLS, bools, sizeof bools);
-	return c;
-}
-struct model llama_model_default_params(void) {
-	struct model m;
-	memset(&m, 0, sizeof m);
-	return m;
-}
-#define DIE(name) void name(void) { abort(); }
-`
-
+// TestGuard has one stub for each reason to refuse a library. The stubs differ
+// from those of TestGuardAccepts in that alone.
 func TestGuard(t *testing.T) {
-	gcc, err := exec.LookPath("gcc")
-	if err != nil {
-		t.Fatal("this test builds libraries: install gcc")
+	type refused struct {
+		name   string
+		base   string // version of the stub that is changed
+		change func(*stub)
+		want   string // the reason
 	}
-	for _, tt := range []struct {
-		name    string
-		flags   []string
-		symbols bool // whether the other functions exist
-		want    string
-	}{
-		{name: "no version", flags: []string{"-DNO_VERSION"}, symbols: true, want: "it has no llama_version"},
-		{name: "older", flags: []string{`-DVERSION="0.3.9"`}, symbols: true, want: "its version is unknown"},
-		{name: "newer", flags: []string{`-DVERSION="0.10.0"`}, symbols: true, want: "its version is unknown"},
-		{name: "major", flags: []string{`-DVERSION="1.5.0"`}, symbols: true, want: "its version is unknown"},
-		{name: "garbage", flags: []string{`-DVERSION="b4242"`}, symbols: true, want: "its version is unknown"},
-		{name: "grown", flags: []string{"-DSIZE=168"}, symbols: true, want: "llama_context_params has 168 bytes, not 160"},
-		{name: "shrunk", flags: []string{`-DVERSION="0.7.0"`}, symbols: true, want: "llama_context_params has 160 bytes, not 168"},
-		{name: "far too large", flags: []string{"-DSIZE=480"}, symbols: true, want: "llama_context_params has 480 bytes, not 160"},
-		{name: "moved bools", flags: []string{"-DBOOLS=132"}, symbols: true, want: "at offset 128"},
-		{name: "other head", flags: []string{"-DHEAD=513"}, symbols: true, want: "llama_context_params has 513 at offset 0, not 512"},
-		{name: "model grown", flags: []string{"-DMODEL=88"}, symbols: true, want: "llama_model_params has 88 bytes, not 80"},
-		{name: "missing function", want: "it has no "},
-		{name: "missing function, 0.9", flags: []string{`-DVERSION="0.9.1"`, "-DSIZE=168", "-DBOOLS=136"}, want: "it has no "},
-	} {
+	cases := []refused{
+		{"null version", "0.5.0", func(s *stub) { s.version = nullVersion }, "its version is unknown"},
+		{"overlong version", "0.5.0", func(s *stub) { s.version = "0.5.0-" + strings.Repeat("x", 400) }, "its version is too long"},
+		{"version one too long", "0.5.0", func(s *stub) { s.version = "0.5.0-" + strings.Repeat("x", maxVersion-5) }, "its version is too long"},
+		{"0.7 with the layout of 0.4", "0.4.0", func(s *stub) { s.version = "0.7.0" }, "llama_context_params has 160 bytes, not 168"},
+		{"0.4 with the layout of 0.7", "0.7.0", func(s *stub) { s.version = "0.4.0" }, "llama_context_params has 168 bytes, not 160"},
+		{"size of 0.7, image of 0.4", "0.4.0", func(s *stub) { s.version, s.contextSize = "0.7.0", 168 }, "llama_context_params has 00 00 00 00 00 00 at offset 136, not 00 01 01 01 01 00"},
+		{"size of 0.4, image of 0.7", "0.7.0", func(s *stub) { s.version, s.contextSize = "0.4.0", 160 }, "llama_context_params has 00 00 00 00 00 00 at offset 128, not 00 01 01 01 01 00"},
+		{"context without a byte", "0.5.0", func(s *stub) { s.contextSize = 159 }, "llama_context_params has 159 bytes, not 160"},
+		{"context with a byte more", "0.7.0", func(s *stub) { s.contextSize = 169 }, "llama_context_params has 169 bytes, not 168"},
+		{"context far too small", "0.5.0", func(s *stub) { s.contextSize = 32 }, "llama_context_params has 32 bytes, not 160"},
+		{"context far too large", "0.7.0", func(s *stub) { s.contextSize = 480 }, "llama_context_params has 480 bytes, not 168"},
+		{"model without a byte", "0.5.0", func(s *stub) { s.modelSize = modelTail - 1 }, "llama_model_params has 77 bytes, not 80"},
+		{"model with a byte more", "0.5.0", func(s *stub) { s.modelSize = 81 }, "llama_model_params has 81 bytes, not 80"},
+		{"model far too small", "0.7.0", func(s *stub) { s.modelSize = 24 }, "llama_model_params has 24 bytes, not 80"},
+		{"model far too large", "0.7.0", func(s *stub) { s.modelSize = 480 }, "llama_model_params has 480 bytes, not 80"},
+		{"no number of layers", "0.5.0", func(s *stub) { clear(s.model[0]); clear(s.model[1]) }, "llama_model_params has 0 at offset 16, not a number of layers"},
+		{"bools four bytes on", "0.5.0", func(s *stub) {
+			for i := range 2 {
+				copy(s.context[i][128:], []byte{0, 0, 0, 0, 0, 1, 1, 1, 1, 0})
+			}
+		}, "llama_context_params has 00 00 00 00 00 01 at offset 128, not 00 01 01 01 01 00"},
+	}
+	for _, version := range []string{"", "0", "0.5", "0.3.9", "0.10.0", "1.5.0", "0.+5.0", "0.05.0", "0.5.x", "0.5.-1", "00.5.0", "0.5.0.0", " 0.5.0", "b4242", "\xff\n", strings.Repeat("0.5.", 16)} {
+		cases = append(cases, refused{fmt.Sprintf("version %q", version), "0.5.0", func(s *stub) { s.version = version }, "its version is unknown"})
+	}
+	for _, version := range []string{"0.5.0", "0.7.0"} {
+		l, _ := layoutOf(version)
+		for i := range defaultBools {
+			cases = append(cases, refused{fmt.Sprintf("bool %d of %s", i, version), version, func(s *stub) {
+				s.setContext(l.boolOffset+i, 1-defaultBools[i])
+			}, fmt.Sprintf(" at offset %d, not 00 01 01 01 01 00", l.boolOffset)})
+		}
+		for i, v := range defaultHead {
+			cases = append(cases, refused{fmt.Sprintf("head %d of %s", i, version), version, func(s *stub) {
+				s.setContext(4*i, byte(v)+2)
+			}, fmt.Sprintf("llama_context_params has %d at offset %d, not %d", v+2, 4*i, v)})
+		}
+		for i, v := range defaultEnums {
+			cases = append(cases, refused{fmt.Sprintf("enum %d of %s", i, version), version, func(s *stub) {
+				s.setContext(ctxEnums+4*i, 0x7f)
+			}, fmt.Sprintf(" at offset %d, not %d", ctxEnums+4*i, v)})
+		}
+		// Two calls, two answers: in the first byte, a middle one and the
+		// ones around the padding. The last byte looks like a smaller
+		// structure.
+		for _, at := range []int{0, 60, l.boolOffset - 1, l.boolOffset + 8} {
+			cases = append(cases, refused{fmt.Sprintf("unsteady context, byte %d of %s", at, version), version, func(s *stub) {
+				s.context[1][at] ^= 1
+			}, fmt.Sprintf("llama_context_params differs from call to call at offset %d", at)})
+		}
+		cases = append(cases, refused{"unsteady end of context of " + version, version, func(s *stub) {
+			s.context[1][l.contextSize-1] ^= 1
+		}, fmt.Sprintf("llama_context_params has %d bytes, not %d", l.contextSize-1, l.contextSize)})
+	}
+	for _, at := range []int{0, 8, 40, 48, 56, 64} {
+		for _, i := range []int{at, at + 7} {
+			cases = append(cases, refused{fmt.Sprintf("model pointer, byte %d", i), "0.5.0", func(s *stub) {
+				s.setModel(i, 0xff)
+			}, fmt.Sprintf(" at offset %d, not a null pointer", at)})
+		}
+	}
+	for _, at := range []int{0, 35, 40, 77} {
+		want := fmt.Sprintf("llama_model_params differs from call to call at offset %d", at)
+		cases = append(cases, refused{fmt.Sprintf("unsteady model, byte %d", at), "0.7.0", func(s *stub) { s.model[1][at] ^= 1 }, want})
+	}
+	for _, name := range needed() {
+		cases = append(cases, refused{"without " + name, "0.7.0", func(s *stub) { s.without = name }, "it has no " + name})
+	}
+
+	c := compiler{t.TempDir(), map[string][]byte{}}
+	for _, tt := range cases {
 		t.Run(tt.name, func(t *testing.T) {
-			if !seesExtent && strings.Contains(tt.want, " bytes, not ") {
-				t.Skip("the size of a returned structure cannot be seen on this processor")
-			}
-			dir := t.TempDir()
-			src, lib := filepath.Join(dir, "stub.c"), filepath.Join(dir, "libllama.so")
-			code := stub
-			if tt.symbols {
-				for name := range new(Lib).symbols() {
-					if name != "llama_model_default_params" {
-						code += fmt.Sprintf("DIE(%s)\n", name)
-					}
-				}
-				code += "DIE(llama_init_from_model)\n"
-			}
-			if err := os.WriteFile(src, []byte(code), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if out, err := exec.Command(gcc, append(tt.flags, "-shared", "-fPIC", "-o", lib, src)...).CombinedOutput(); err != nil {
-				t.Fatalf("gcc: %v\n%s", err, out)
-			}
-			l, err := Load(lib)
+			s := newStub(tt.base)
+			tt.change(s)
+			path := c.build(t, s)
+			l, err := Load(path)
 			var abi *ABIError
 			if !errors.As(err, &abi) || l != nil {
 				t.Fatalf("%v, want an ABIError", err)
 			}
-			if !strings.Contains(abi.Reason, tt.want) {
+			if !strings.HasSuffix(abi.Reason, tt.want) {
 				t.Errorf("reason %q, want %q", abi.Reason, tt.want)
 			}
-			for _, part := range []string{lib, KnownVersions} {
+			version := s.version
+			if s.without == "llama_version" || version == nullVersion {
+				version = ""
+			}
+			if abi.Path != path || abi.Version != version[:min(len(version), maxVersion)] {
+				t.Errorf("path %q, version %q; want %q, %q", abi.Path, abi.Version, path, version)
+			}
+			found := fmt.Sprintf("version %q", abi.Version)
+			if version == "" {
+				found = "of unknown version"
+			}
+			for _, part := range []string{path, found, abi.Reason, KnownVersions} {
 				if !strings.Contains(err.Error(), part) {
 					t.Errorf("%q does not name %q", err, part)
 				}
@@ -118,13 +126,89 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-func TestLayoutOf(t *testing.T) {
-	for version, size := range map[string]int{
-		"0.4.0": 160, "0.5.0-dev": 160, "0.6.2": 160, "0.7.0": 168, "0.8.0": 168, "0.9.0": 168,
-		"": 0, "0": 0, "0.": 0, "0.5": 0, "0.3.0": 0, "0.10.0": 0, "0.-5.0": 0, "1.5.0": 0, "0.5x.0": 0,
+// TestGuardAccepts shows that the stubs of TestGuard are good but for what
+// they are refused for. Nothing may be called in them afterwards.
+func TestGuardAccepts(t *testing.T) {
+	c := compiler{t.TempDir(), map[string][]byte{}}
+	for name, change := range map[string]func(*stub){
+		"as it is": func(*stub) {},
+		"padding": func(s *stub) {
+			// What the compiler leaves there is no sign of anything.
+			l, _ := layoutOf(s.version)
+			for _, i := range []int{l.boolOffset + 6, l.boolOffset + 7} {
+				s.context[0][i], s.context[1][i] = 1, 2
+			}
+			for _, i := range []int{36, 37, 38, 39, 78, 79} {
+				s.model[0][i], s.model[1][i] = 1, 2
+			}
+		},
+		"longest version": func(s *stub) {
+			s.version += "-" + strings.Repeat("x", maxVersion-1-len(s.version))
+		},
 	} {
-		if l, ok := layoutOf(version); l.contextSize != size || ok != (size != 0) {
-			t.Errorf("%q: %+v %v", version, l, ok)
+		for _, version := range []string{"0.4.0", "0.5.0", "0.5.0-dev", "0.6.12", "0.7.0", "0.8.1-rc.2", "0.9.0"} {
+			t.Run(name+" "+version, func(t *testing.T) {
+				s := newStub(version)
+				change(s)
+				path := c.build(t, s)
+				h, err := purego.Dlopen(path, purego.RTLD_NOW|purego.RTLD_LOCAL)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer purego.Dlclose(h)
+				l, err := open(h, path)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if l.Version != s.version || l.Path != path || l.layout != newLayout(version) {
+					t.Errorf("%s %s %+v", l.Version, l.Path, l.layout)
+				}
+			})
 		}
+	}
+}
+
+// newLayout says again what layout a version has.
+func newLayout(version string) layout {
+	if strings.Compare(version, "0.7") < 0 {
+		return layout{contextSize: 160, boolOffset: 128}
+	}
+	return layout{contextSize: 168, boolOffset: 136}
+}
+
+// TestLoadNothing tries what is no library for this machine. Such files are
+// not refused for their interface, and leave the process free to load another.
+func TestLoadNothing(t *testing.T) {
+	dir := t.TempDir()
+	c := compiler{t.TempDir(), map[string][]byte{}}
+	elf := c.compiled(t, 160, 80)
+	other := append([]byte(nil), elf...)
+	other[18] ^= 0x3e ^ 0xb7 // e_machine: x86-64 becomes AArch64, and the reverse
+	for name, content := range map[string][]byte{
+		"absent":    nil,
+		"empty":     {},
+		"text":      []byte(strings.Repeat("no library\n", 1000)),
+		"cut off":   elf[:100],
+		"processor": other,
+	} {
+		path := filepath.Join(dir, name)
+		if content != nil {
+			if err := os.WriteFile(path, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l, err := Load(path)
+		var abi *ABIError
+		if err == nil || l != nil || errors.As(err, &abi) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if l, err := Load(dir); err == nil || l != nil {
+		t.Error("a folder was loaded")
+	}
+	s := newStub("0.10.0")
+	var abi *ABIError
+	if _, err := Load(c.build(t, s)); !errors.As(err, &abi) {
+		t.Errorf("afterwards: %v", err)
 	}
 }

@@ -1,6 +1,9 @@
 package native
 
-import "unsafe"
+import (
+	"maps"
+	"unsafe"
+)
 
 // Handles of C objects.
 type (
@@ -28,8 +31,8 @@ type Batch struct {
 	Logits  *int8
 }
 
-// ModelParams is struct llama_model_params. Its members are the ones of 0.5;
-// only Progress and ProgressData are used.
+// ModelParams is struct llama_model_params, whose members are the same in all
+// known versions. Progress and ProgressData are set, and what useInPlace says.
 type ModelParams struct {
 	Devices, TensorBuftOverrides uintptr
 	NGPULayers                   int32
@@ -49,6 +52,21 @@ type (
 	contextParams168 struct{ words [21]uint64 }
 )
 
+// Candidate is struct llama_token_data.
+type Candidate struct {
+	ID       int32
+	Logit, P float32
+}
+
+// Candidates is struct llama_token_data_array. Data is not freed or kept by
+// the library; samplers reorder it in place.
+type Candidates struct {
+	Data     *Candidate
+	Size     uintptr
+	Selected int64 // index in Data, or -1
+	Sorted   bool
+}
+
 // chainParams is struct llama_sampler_chain_params.
 type chainParams struct{ noPerf bool }
 
@@ -56,6 +74,8 @@ type chainParams struct{ noPerf bool }
 var (
 	_ [modelSize]struct{} = [unsafe.Sizeof(ModelParams{})]struct{}{}
 	_ [56]struct{}        = [unsafe.Sizeof(Batch{})]struct{}{}
+	_ [12]struct{}        = [unsafe.Sizeof(Candidate{})]struct{}{}
+	_ [32]struct{}        = [unsafe.Sizeof(Candidates{})]struct{}{}
 )
 
 // Lib is a loaded library. It is never unloaded: its threads and registered
@@ -68,6 +88,9 @@ type Lib struct {
 	layout          layout
 	contextDefaults [probeSize]byte
 
+	chatFunctions
+	embedFunctions
+
 	backendInit   func()
 	modelDefaults func() ModelParams
 	modelLoad     func(path string, params ModelParams) LlamaModel
@@ -75,6 +98,8 @@ type Lib struct {
 	chainInit     func(chainParams) Sampler
 	logSet        func(callback, data uintptr)
 	ggmlLogSet    func(callback, data uintptr)
+	setAbort      func(c Context, callback, data uintptr)
+	strlen        uintptr
 	loadBackends  func(dir string)
 	deviceCount   func() uintptr
 	metaValue     func(m LlamaModel, key string, buf *byte, size uintptr) int32
@@ -85,6 +110,8 @@ type Lib struct {
 	ModelParameters   func(LlamaModel) uint64
 	ModelHasDecoder   func(LlamaModel) bool
 	ModelHasEncoder   func(LlamaModel) bool
+	ModelIsRecurrent  func(LlamaModel) bool
+	ModelIsHybrid     func(LlamaModel) bool
 
 	ContextFree    func(Context)
 	ContextSeqSize func(Context) uint32
@@ -97,6 +124,7 @@ type Lib struct {
 	BatchFree      func(Batch)
 	MemoryClear    func(m Memory, data bool)
 	MemorySeqRm    func(m Memory, seq, from, to int32) bool
+	MemorySeqCp    func(m Memory, seq, to, fromPos, toPos int32)
 
 	VocabTokens  func(Vocab) int32
 	VocabType    func(Vocab) int32
@@ -113,6 +141,7 @@ type Lib struct {
 	SamplerTemp      func(t float32) Sampler
 	SamplerPenalties func(lastN int32, repeat, frequency, presence float32) Sampler
 	SamplerAdd       func(chain, s Sampler)
+	SamplerApply     func(s Sampler, c *Candidates)
 	SamplerAccept    func(s Sampler, token int32)
 	SamplerSample    func(s Sampler, c Context, i int32) int32
 	SamplerFree      func(Sampler)
@@ -120,7 +149,7 @@ type Lib struct {
 
 // symbols maps the C names to the functions they fill. All must exist.
 func (l *Lib) symbols() map[string]any {
-	return map[string]any{
+	all := map[string]any{
 		"llama_backend_init":              &l.backendInit,
 		"llama_model_default_params":      &l.modelDefaults,
 		"llama_model_load_from_file":      &l.modelLoad,
@@ -136,6 +165,9 @@ func (l *Lib) symbols() map[string]any {
 		"llama_model_n_params":            &l.ModelParameters,
 		"llama_model_has_decoder":         &l.ModelHasDecoder,
 		"llama_model_has_encoder":         &l.ModelHasEncoder,
+		"llama_model_is_recurrent":        &l.ModelIsRecurrent,
+		"llama_model_is_hybrid":           &l.ModelIsHybrid,
+		"llama_set_abort_callback":        &l.setAbort,
 		"llama_free":                      &l.ContextFree,
 		"llama_n_ctx_seq":                 &l.ContextSeqSize,
 		"llama_n_batch":                   &l.ContextBatch,
@@ -147,6 +179,7 @@ func (l *Lib) symbols() map[string]any {
 		"llama_batch_free":                &l.BatchFree,
 		"llama_memory_clear":              &l.MemoryClear,
 		"llama_memory_seq_rm":             &l.MemorySeqRm,
+		"llama_memory_seq_cp":             &l.MemorySeqCp,
 		"llama_vocab_n_tokens":            &l.VocabTokens,
 		"llama_vocab_type":                &l.VocabType,
 		"llama_vocab_bos":                 &l.VocabBOS,
@@ -161,10 +194,14 @@ func (l *Lib) symbols() map[string]any {
 		"llama_sampler_init_temp":         &l.SamplerTemp,
 		"llama_sampler_init_penalties":    &l.SamplerPenalties,
 		"llama_sampler_chain_add":         &l.SamplerAdd,
+		"llama_sampler_apply":             &l.SamplerApply,
 		"llama_sampler_accept":            &l.SamplerAccept,
 		"llama_sampler_sample":            &l.SamplerSample,
 		"llama_sampler_free":              &l.SamplerFree,
 	}
+	maps.Copy(all, l.chatFunctions.symbols())
+	maps.Copy(all, l.embedFunctions.symbols())
+	return all
 }
 
 // NewChain returns an empty sampler chain; it frees what is added to it.

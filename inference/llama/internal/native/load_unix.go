@@ -5,7 +5,9 @@ package native
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"unsafe"
 
@@ -61,20 +63,23 @@ func open(h uintptr, path string) (*Lib, error) {
 	if err != nil {
 		return nil, refuse("it has no llama_version")
 	}
-	var versionFn func() string
+	var versionFn func() *byte
 	purego.RegisterFunc(&versionFn, version)
-	l.Version = versionFn()
-	if len(l.Version) > 64 {
-		l.Version = l.Version[:64]
+	if l.Version = cString(versionFn(), maxVersion+1); len(l.Version) > maxVersion {
+		l.Version = l.Version[:maxVersion]
+		return nil, refuse("its version is too long")
 	}
 	known := false
 	if l.layout, known = layoutOf(l.Version); !known {
 		return nil, refuse("its version is unknown")
 	}
-	contextDefaults, err1 := purego.Dlsym(h, "llama_context_default_params")
-	modelDefaults, err2 := purego.Dlsym(h, "llama_model_default_params")
-	if err1 != nil || err2 != nil {
-		return nil, refuse("it has no default-parameter functions")
+	contextDefaults, err := purego.Dlsym(h, "llama_context_default_params")
+	if err != nil {
+		return nil, refuse("it has no llama_context_default_params")
+	}
+	modelDefaults, err := purego.Dlsym(h, "llama_model_default_params")
+	if err != nil {
+		return nil, refuse("it has no llama_model_default_params")
 	}
 	p := probeDefaults(contextDefaults)
 	if err := l.layout.checkContext(p); err != nil {
@@ -86,7 +91,7 @@ func open(h uintptr, path string) (*Lib, error) {
 	}
 	symbols := l.symbols()
 	addrs := make(map[string]uintptr, len(symbols))
-	for name := range symbols {
+	for _, name := range slices.Sorted(maps.Keys(symbols)) {
 		if addrs[name], err = purego.Dlsym(h, name); err != nil {
 			return nil, refuse("it has no %s", name)
 		}
@@ -125,6 +130,10 @@ func (l *Lib) start(h uintptr) error {
 	// Go's own environment is not the one that C reads. GGML_BACKEND_PATH
 	// would load a library of somebody's choice; a backtrace would start a
 	// debugger and print memory.
+	var err error
+	if l.strlen, err = purego.Dlsym(h, "strlen"); err != nil {
+		return fmt.Errorf("llama: libc: %w", err)
+	}
 	unsetenv, err1 := purego.Dlsym(h, "unsetenv")
 	setenv, err2 := purego.Dlsym(h, "setenv")
 	if err := errors.Join(err1, err2); err != nil {

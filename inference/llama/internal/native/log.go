@@ -43,11 +43,7 @@ func onLog(level int32, text *byte) {
 	if l == nil || text == nil || level < ggmlInfo || level > ggmlError {
 		return
 	}
-	n := 0
-	for n < maxMessage && *(*byte)(unsafe.Add(unsafe.Pointer(text), n)) != 0 {
-		n++
-	}
-	message := strings.TrimSpace(string(unsafe.Slice(text, n)))
+	message := strings.TrimSpace(cString(text, maxMessage))
 	if loading.Load() == 0 {
 		message = functionName(message)
 	}
@@ -62,6 +58,16 @@ func onLog(level int32, text *byte) {
 		to = slog.LevelError
 	}
 	l.Log(context.Background(), to, "libllama", "message", message)
+}
+
+// cString copies a C string, of which it reads at most limit bytes. It is ""
+// for a null pointer.
+func cString(p *byte, limit int) string {
+	n := 0
+	for p != nil && n < limit && *(*byte)(unsafe.Add(unsafe.Pointer(p), n)) != 0 {
+		n++
+	}
+	return string(unsafe.Slice(p, n))
 }
 
 // functionName returns the C function name that a message begins with.

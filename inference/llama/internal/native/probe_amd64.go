@@ -2,26 +2,8 @@
 
 package native
 
-import (
-	"runtime"
-	"unsafe"
+import "github.com/ebitengine/purego"
 
-	"github.com/ebitengine/purego"
-)
-
-// probeDefaults calls a function that returns a large structure. The System V
-// ABI passes the place for it as a hidden first argument, so that a structure
-// larger than expected is seen, not overflowed into.
-func probeDefaults(fn uintptr) *probe {
-	p := new(probe)
-	for i := range p.a {
-		p.a[i], p.b[i] = 0xaa, 0x55
-	}
-	purego.SyscallN(fn, uintptr(unsafe.Pointer(&p.a[0])))
-	purego.SyscallN(fn, uintptr(unsafe.Pointer(&p.b[0])))
-	runtime.KeepAlive(p)
-	return p
-}
-
-// seesExtent says that probeDefaults notices a structure's size.
-const seesExtent = true
+// callResult calls fn, which returns a structure at the address result. The
+// System V ABI passes that as a hidden first argument.
+func callResult(fn, result uintptr) { purego.SyscallN(fn, result) }

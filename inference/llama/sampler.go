@@ -1,0 +1,173 @@
+package llama
+
+import (
+	"cmp"
+	"errors"
+	"math"
+	"slices"
+
+	"github.com/nitroseal/nitroseal/inference"
+	"github.com/nitroseal/nitroseal/inference/grammar"
+	"github.com/nitroseal/nitroseal/inference/llama/internal/native"
+)
+
+// errNoToken means that no token can follow: all logits are NaN or -Inf, or
+// the grammar allows none of the vocabulary.
+var errNoToken = errors.New("llama: no token can follow")
+
+// A sampler chooses the tokens of one request: with llama.cpp's samplers, and
+// so that the answer matches a grammar. The grammar is followed by package
+// grammar and not by libllama, which ends the process when it is told of a
+// token that does not fit, and takes seconds for some grammars.
+type sampler struct {
+	lib   *native.Lib
+	chain native.Sampler // 0 if the likeliest token is wanted as it is
+
+	constrained bool
+	state       grammar.State // of the answer so far, if constrained
+	words       *vocabulary
+}
+
+// newSampler builds the chain in llama.cpp's usual order: penalties, top-k,
+// top-p, min-p, temperature, draw. g is nil for free text.
+func newSampler(lib *native.Lib, words *vocabulary, r *inference.Request, g *grammar.Grammar) *sampler {
+	s := &sampler{lib: lib, words: words}
+	if g != nil {
+		s.constrained, s.state = true, g.Start()
+	}
+	if r.Temperature == 0 && !penalized(r) {
+		return s
+	}
+	s.chain = lib.NewChain()
+	if penalized(r) {
+		window := r.RepeatWindow
+		if window == 0 {
+			window = 64
+		}
+		lib.SamplerAdd(s.chain, lib.SamplerPenalties(int32(window), r.RepeatPenalty, 0, 0))
+	}
+	if r.Temperature == 0 {
+		lib.SamplerAdd(s.chain, lib.SamplerGreedy())
+		return s
+	}
+	if r.TopK > 0 {
+		lib.SamplerAdd(s.chain, lib.SamplerTopK(int32(r.TopK)))
+	}
+	if r.TopP > 0 && r.TopP < 1 {
+		lib.SamplerAdd(s.chain, lib.SamplerTopP(r.TopP, 1))
+	}
+	if r.MinP > 0 {
+		lib.SamplerAdd(s.chain, lib.SamplerMinP(r.MinP, 1))
+	}
+	lib.SamplerAdd(s.chain, lib.SamplerTemp(r.Temperature))
+	seed := r.Seed
+	if seed == math.MaxUint32 {
+		seed-- // llama.cpp takes this one for "random"
+	}
+	lib.SamplerAdd(s.chain, lib.SamplerDist(seed))
+	return s
+}
+
+func penalized(r *inference.Request) bool { return r.RepeatPenalty != 0 && r.RepeatPenalty != 1 }
+
+// prime tells the penalties what the prompt says.
+func (s *sampler) prime(prompt []inference.Token) {
+	if s.chain == 0 {
+		return
+	}
+	for _, t := range prompt {
+		s.lib.SamplerAccept(s.chain, int32(t))
+	}
+}
+
+// sample chooses a token. logits is one row of the model's, which stays as it
+// is; scratch is as long, and its content does not matter.
+func (s *sampler) sample(logits []float32, scratch []native.Candidate) (int32, error) {
+	token, err := s.choose(logits, scratch, false)
+	// Most tokens fit the grammar already. To test one is far cheaper than to
+	// test the vocabulary, and since a token that does not fit is drawn anew
+	// among those that do, the odds are the same.
+	if err == nil && s.constrained && !s.fits(token) {
+		token, err = s.choose(logits, scratch, true)
+	}
+	if err != nil {
+		return -1, err
+	}
+	return token, nil
+}
+
+// accept tells the samplers that a token, which sample returned and which does
+// not end the answer, has been taken.
+func (s *sampler) accept(token int32) {
+	if s.constrained {
+		s.state, _ = s.state.Next(s.words.text(token))
+	}
+	if s.chain != 0 {
+		s.lib.SamplerAccept(s.chain, token)
+	}
+}
+
+// choose applies the chain to all tokens, or to those that fit the grammar.
+func (s *sampler) choose(logits []float32, scratch []native.Candidate, fitting bool) (int32, error) {
+	if s.chain == 0 && !fitting {
+		return likeliest(logits)
+	}
+	candidates := scratch[:0]
+	for i, l := range logits {
+		if !fitting || !math.IsInf(float64(l), -1) && s.fits(int32(i)) {
+			candidates = append(candidates, native.Candidate{ID: int32(i), Logit: l})
+		}
+	}
+	// libllama's samplers are not made for having nothing to choose from.
+	if len(candidates) == 0 {
+		return -1, errNoToken
+	}
+	if s.chain == 0 {
+		best := slices.MaxFunc(candidates, func(a, b native.Candidate) int { return cmp.Compare(a.Logit, b.Logit) })
+		return best.ID, nil
+	}
+	c := native.Candidates{Data: &candidates[0], Size: uintptr(len(candidates)), Selected: -1}
+	s.lib.SamplerApply(s.chain, &c)
+	if c.Selected < 0 || c.Selected >= int64(c.Size) || c.Size > uintptr(len(candidates)) {
+		return -1, errNoToken
+	}
+	return candidates[c.Selected].ID, nil
+}
+
+// fits says whether the grammar allows a token next.
+func (s *sampler) fits(token int32) bool {
+	if s.words.ends(token) {
+		return s.state.Done()
+	}
+	// A token without text could be taken for ever.
+	text := s.words.text(token)
+	if text == "" {
+		return false
+	}
+	_, ok := s.state.Next(text)
+	return ok
+}
+
+// free releases the native samplers.
+func (s *sampler) free() {
+	if s.chain != 0 {
+		s.lib.SamplerFree(s.chain)
+	}
+	s.chain = 0
+}
+
+// likeliest returns the first of the tokens with the largest logit, which is
+// what llama.cpp's greedy sampler does, without its copy of the vocabulary.
+func likeliest(logits []float32) (int32, error) {
+	// The comparison is false for NaN.
+	best, max := int32(-1), float32(math.Inf(-1))
+	for i, l := range logits {
+		if l > max {
+			best, max = int32(i), l
+		}
+	}
+	if best < 0 {
+		return -1, errNoToken
+	}
+	return best, nil
+}

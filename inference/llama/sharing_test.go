@@ -1,0 +1,201 @@
+package llama_test
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nitroseal/nitroseal/inference"
+	"github.com/nitroseal/nitroseal/inference/llama"
+)
+
+// TestCachedParity asks everything twice in one scope: what the second request
+// takes over must not change its answer.
+func TestCachedParity(t *testing.T) {
+	o := loadOracle(t)
+	m := open(t, llama.Options{CachedPrefixes: 128})
+	for _, p := range o.Prompts {
+		for i := range 2 {
+			got, err := generate(t, m, inference.Request{Prompt: p.Prompt, MaxTokens: o.Limit, CacheScope: "a"})
+			if err != nil {
+				t.Fatalf("%s: %v", p.Name, err)
+			}
+			p.check(t, p.F32, got)
+			if cached := got.usage.CachedTokens; i == 1 && len(p.IDs) > 4 && cached != len(p.IDs)-1 {
+				t.Errorf("%s: %d of %d tokens cached", p.Name, cached, len(p.IDs))
+			}
+		}
+	}
+	if s := m.Stats(); s.Prefixes == 0 || s.CellsKept == 0 || s.CachedTokens == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestConversation continues an answer: prompt and answer are taken over.
+func TestConversation(t *testing.T) {
+	m := open(t, llama.Options{})
+	plain, err := generate(t, m, inference.Request{Prompt: deductiblePrompt + deductibleAnswer + "\nQuestion: and my copay\nAnswer:"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := generate(t, m, inference.Request{Prompt: deductiblePrompt, CacheScope: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := generate(t, m, inference.Request{Prompt: deductiblePrompt + first.text + "\nQuestion: and my copay\nAnswer:", CacheScope: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.text != plain.text {
+		t.Errorf("%q, without the cache %q", second.text, plain.text)
+	}
+	// The model may have chosen other tokens than the tokenizer would.
+	have, err1 := m.Tokenize(t.Context(), deductiblePrompt)
+	again, err2 := m.Tokenize(t.Context(), deductiblePrompt+first.text+"\nQuestion: and my copay\nAnswer:")
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	have = append(have, first.tokens...)
+	want := 0
+	for want < len(have) && have[want] == again[want] {
+		want++
+	}
+	if got := second.usage.CachedTokens; got != want || want < first.usage.PromptTokens+3 {
+		t.Errorf("%d tokens cached of %d in common", got, want)
+	}
+}
+
+// TestScopes checks who may reuse what.
+func TestScopes(t *testing.T) {
+	public := "Question: what is my deductible\n"
+	for _, tt := range []struct {
+		name          string
+		first, second inference.Request
+		between       func(*llama.Model)
+		opts          llama.Options
+		cached        bool
+	}{
+		{name: "same scope", first: inference.Request{CacheScope: "a"}, second: inference.Request{CacheScope: "a"}, cached: true},
+		{name: "another scope", first: inference.Request{CacheScope: "a"}, second: inference.Request{CacheScope: "b"}},
+		{name: "no scope after one", first: inference.Request{CacheScope: "a"}},
+		{name: "a scope after none", second: inference.Request{CacheScope: "a"}},
+		{name: "no scopes"},
+		{name: "public", first: inference.Request{PublicPrefix: len(public)}, cached: true},
+		{name: "public to a scope", first: inference.Request{PublicPrefix: len(public), CacheScope: "a"}, second: inference.Request{CacheScope: "b"}, cached: true},
+		{name: "announced as public too late", second: inference.Request{PublicPrefix: len(public)}},
+		{
+			name: "forgotten", first: inference.Request{CacheScope: "a"}, second: inference.Request{CacheScope: "a"},
+			between: func(m *llama.Model) { m.Forget("a") },
+		},
+		{
+			name: "another forgotten", first: inference.Request{CacheScope: "a"}, second: inference.Request{CacheScope: "a"},
+			between: func(m *llama.Model) { m.Forget("b"); m.Forget("") }, cached: true,
+		},
+		{
+			name: "expired", first: inference.Request{CacheScope: "a"}, second: inference.Request{CacheScope: "a"},
+			opts: llama.Options{CacheTTL: time.Nanosecond},
+		},
+		{
+			name: "nothing is kept", first: inference.Request{CacheScope: "a", PublicPrefix: len(public)}, second: inference.Request{CacheScope: "a"},
+			opts: llama.Options{CachedPrefixes: -1},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := open(t, tt.opts)
+			tt.first.Prompt, tt.second.Prompt = deductiblePrompt, deductiblePrompt
+			if _, err := generate(t, m, tt.first); err != nil {
+				t.Fatal(err)
+			}
+			if tt.between != nil {
+				tt.between(m)
+			}
+			got, err := generate(t, m, tt.second)
+			if err != nil || got.text != deductibleAnswer {
+				t.Fatalf("%q %v", got.text, err)
+			}
+			if cached := got.usage.CachedTokens; (cached > 0) != tt.cached {
+				t.Errorf("%d tokens cached", cached)
+			}
+		})
+	}
+}
+
+// TestSharedWhileRunning starts requests together that begin alike: the
+// beginning is computed once, by the first, and the others wait for it.
+func TestSharedWhileRunning(t *testing.T) {
+	const n = 6
+	prefix := strings.Repeat("Question: what is my deductible\nAnswer:"+deductibleAnswer+"\n", 8)
+	alone, err := generate(t, open(t, llama.Options{}), inference.Request{Prompt: prefix + deductiblePrompt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(m *llama.Model, scope string, public int, cancelFirst bool) llama.Stats {
+		t.Helper()
+		var wg sync.WaitGroup
+		for i := range n {
+			wg.Go(func() {
+				req := inference.Request{Prompt: prefix + deductiblePrompt, CacheScope: scope, PublicPrefix: public}
+				if cancelFirst && i == 0 {
+					for _, err := range m.Generate(t.Context(), req) {
+						if err != nil {
+							t.Error(err)
+						}
+						break
+					}
+					return
+				}
+				if got, err := generate(t, m, req); err != nil || got.text != alone.text {
+					t.Errorf("%q %v, alone %q", got.text, err, alone.text)
+				}
+			})
+		}
+		wg.Wait()
+		return m.Stats()
+	}
+	// Small steps, so that the others arrive while the first one reads.
+	opts := llama.Options{MaxSequences: n, BatchSize: 32}
+	plain := ask(open(t, opts), "", 0, false)
+	if plain.CachedTokens != 0 || plain.Prefixes != 0 {
+		t.Errorf("without a scope: %+v", plain)
+	}
+	for _, s := range []llama.Stats{
+		ask(open(t, opts), "a", 0, false),
+		ask(open(t, opts), "", len(prefix), false),
+		ask(open(t, opts), "a", 0, true),
+	} {
+		if s.PromptTokens > plain.PromptTokens*2/n || s.PromptTokens+s.CachedTokens != plain.PromptTokens {
+			t.Errorf("%d tokens computed and %d shared, %d without sharing", s.PromptTokens, s.CachedTokens, plain.PromptTokens)
+		}
+	}
+}
+
+// TestAdmission gives a cache that has space for one request only: all are
+// answered, one after the other, and what is kept gives way.
+func TestAdmission(t *testing.T) {
+	m := open(t, llama.Options{MaxSequences: 4, ContextSize: 256, CacheTokens: 256})
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for _, err := range m.Generate(t.Context(), inference.Request{Prompt: deductiblePrompt, MaxTokens: 200, CacheScope: "a"}) {
+				if err != nil {
+					t.Error(err)
+				}
+				if s := m.Stats(); s.Running > 1 || s.CellsReserved > s.Cells {
+					t.Errorf("%+v", s)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	// A prompt that needs all of the cache.
+	long := inference.Request{Prompt: strings.Repeat("a", 200), MaxTokens: 1000}
+	if got, err := generate(t, m, long); err != nil || got.usage.PromptTokens < 200 {
+		t.Errorf("%+v %v", got, err)
+	}
+	s := m.Stats()
+	if s.Running != 0 || s.CellsReserved != 0 || s.Finished != 9 || s.Prefixes != 0 {
+		t.Errorf("afterwards: %+v", s)
+	}
+}

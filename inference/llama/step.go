@@ -1,0 +1,178 @@
+package llama
+
+import (
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/nitroseal/nitroseal/inference"
+	"github.com/nitroseal/nitroseal/inference/llama/internal/native"
+)
+
+// prefillEnough is the number of prompt tokens in a step at which the next
+// prompt is left for the next step. A step of that many computes as many
+// tokens a second as a longer one, and the first prompt's answer begins
+// sooner.
+const prefillEnough = 32
+
+// Results of llama_decode.
+const (
+	decodeOK      = 0
+	decodeAborted = 2
+)
+
+// step decodes one batch and samples from it.
+func (s *scheduler) step() error {
+	s.fill()
+	if s.batch.len() == 0 {
+		return nil
+	}
+	began := time.Now()
+	s.enter()
+	s.dirty = true
+	rc := s.lib.Decode(s.context, s.batch.raw)
+	aborted := s.leave(rc)
+	s.batch.clear()
+	if aborted {
+		// All in it are cancelled, or the scheduler is closing.
+		return nil
+	}
+	if rc != decodeOK {
+		return fmt.Errorf("llama: decode failed with %d", rc)
+	}
+	var prompts, sampled uint64
+	for _, q := range slices.Clone(s.active) {
+		q.read += q.put
+		prompts += uint64(q.put)
+		q.put = 0
+		s.publish(q)
+		if q.row < 0 {
+			continue
+		}
+		row := q.row
+		q.row = -1
+		sampled++
+		if done, err := s.sample(q, row); done || err != nil {
+			s.end(q, err)
+		}
+	}
+	s.mu.Lock()
+	s.stats.step(prompts, sampled, time.Since(began))
+	s.mu.Unlock()
+	return nil
+}
+
+// enter notes who is in the step, for cancelled.
+func (s *scheduler) enter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return // and the flag is set
+	}
+	s.abort.Clear()
+	s.live = 0
+	for _, q := range s.active {
+		q.live = (q.put > 0 || q.row >= 0) && q.job.ctx.Err() == nil
+		if q.live {
+			s.live++
+		}
+	}
+	if s.live == 0 {
+		s.abort.Set()
+	}
+}
+
+// leave ends what enter began, and says whether the step was aborted.
+func (s *scheduler) leave(rc int32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	aborted := rc == decodeAborted && (s.closed || s.live == 0)
+	s.live = 0
+	for _, q := range s.active {
+		q.live = false
+		if aborted {
+			q.put, q.row = 0, -1
+		}
+	}
+	return aborted
+}
+
+// fill puts the next token of every running answer into the batch, then, the
+// oldest first, as much of the prompts as fits.
+func (s *scheduler) fill() {
+	for _, q := range s.active {
+		if l := q.leader; l != nil && l.read >= q.lead {
+			s.follow(q)
+		}
+		if !q.reading() {
+			q.row = s.batch.add(q.next, int32(q.read+q.generated-1), q.id, true)
+		}
+	}
+	room := s.batch.cap()
+	if n := s.batch.len(); n > 0 {
+		room = min(room, n+s.chunk)
+	}
+	prompts := 0
+	for _, q := range s.active {
+		if !q.reading() || q.leader != nil {
+			continue
+		}
+		if prompts >= prefillEnough || s.batch.len() >= room {
+			break
+		}
+		for q.read+q.put < len(q.job.prompt) && s.batch.len() < room {
+			at := q.read + q.put
+			last := at == len(q.job.prompt)-1
+			row := s.batch.add(int32(q.job.prompt[at]), int32(at), q.id, last)
+			q.put++
+			prompts++
+			if last {
+				q.row = row
+			}
+		}
+	}
+}
+
+// sample takes the next token of a sequence from a row of the step. done is
+// true at the end of the answer.
+func (s *scheduler) sample(q *sequence, row int32) (done bool, err error) {
+	p := s.lib.LogitsAt(s.context, row)
+	if p == nil {
+		return false, fmt.Errorf("llama: libllama has no logits of row %d", row)
+	}
+	logits := unsafe.Slice(p, s.nVocab)
+	defer clear(logits) // they tell what was generated
+	if s.scratch == nil && (q.sampler.chain != 0 || q.sampler.constrained) {
+		s.scratch = make([]native.Candidate, s.nVocab)
+	}
+	token, err := q.sampler.sample(logits, s.scratch)
+	if err != nil {
+		return false, err
+	}
+	if s.words.ends(token) {
+		q.next = -1
+		q.last = q.finish(inference.Chunk{}, inference.FinishStop)
+		return true, nil
+	}
+	q.sampler.accept(token)
+	q.next = token
+	q.generated++
+	q.remember(token)
+	c := inference.Chunk{Tokens: []inference.Token{inference.Token(token)}}
+	if q.job.req.LogProbs {
+		c.LogProbs = []inference.TokenLogProbs{logProbs(logits, token, min(q.job.req.TopLogProbs, s.nVocab), s.words.bytes)}
+	}
+	var stopped bool
+	c.Text, stopped = q.text.push(s.words.bytes(token))
+	switch {
+	case stopped:
+		q.last = q.finish(c, inference.FinishStopString)
+	case q.generated == q.job.limit:
+		q.last = q.finish(c, inference.FinishLength)
+	default:
+		q.job.out.put(c)
+		return false, nil
+	}
+	return true, nil
+}
