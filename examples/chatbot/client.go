@@ -231,6 +231,11 @@ func credentialsFrom(name string) (aws.CredentialsProvider, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseCredentials(name, data)
+}
+
+// parseCredentials reads the credential_process form, which came from name.
+func parseCredentials(name string, data []byte) (aws.CredentialsProvider, error) {
 	var c struct {
 		Version                                    int
 		AccessKeyID, SecretAccessKey, SessionToken string

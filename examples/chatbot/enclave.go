@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -38,9 +39,9 @@ KMS is reached through the parent: each -egress HOST:PORT=ADDR names the vsock
 or unix address behind which the parent forwards to that host and port. Nothing
 else can be reached. TLS to KMS ends in this process.
 
-The model is the embedded one, or -model. It runs on libllama, which
-"go run ./inference/llama/install" installs.
-`
+The model is the embedded one, -model or -sealed-model. It runs on libllama,
+which "go run ./inference/llama/install" installs.
+` + sealedModelAbout
 
 type enclaveFlags struct {
 	listen, region, keyARN *string
@@ -51,6 +52,7 @@ type enclaveFlags struct {
 	contextSize, maxTokens *int
 	verbose, supervised    *bool
 	egress                 pairs
+	sealed                 sealedFlags
 }
 
 func runEnclave(ctx context.Context, args []string, s streams) error {
@@ -62,7 +64,7 @@ func runEnclave(ctx context.Context, args []string, s streams) error {
 		kmsEndpoint: fs.String("kms-endpoint", "", "URL of KMS; empty means AWS's for the region"),
 		kmsCA:       fs.String("kms-ca", "", "PEM `file` of the roots to trust for KMS; empty means the system's"),
 		modelFile:   fs.String("model", "", "GGUF `file` to use in place of the embedded model"),
-		modelDigest: fs.String("model-digest", "", "SHA-256 or SHA-384 in hexadecimal that the -model file must have"),
+		modelDigest: fs.String("model-digest", "", "SHA-256 or SHA-384 in hexadecimal that the model of -model or -sealed-model must have"),
 		library:     fs.String("llama-lib", "", "`folder` of libllama; empty means where the installer put it, or the system's"),
 		simulateNSM: fs.String("simulate-nsm", "", "use a software NSM with the certificate authority in this PEM `file`; for development, trusted by nobody who is not told to"),
 		threads:     fs.Int("threads", 0, "threads for inference; 0 means one a core"),
@@ -71,6 +73,7 @@ func runEnclave(ctx context.Context, args []string, s streams) error {
 		maxTokens:   fs.Int("max-tokens", service.DefaultMaxTokens, "most new tokens of one answer"),
 		verbose:     fs.Bool("v", false, "tell each step"),
 		supervised:  supervisedFlag(fs),
+		sealed:      newSealedFlags(fs),
 	}
 	fs.Var(&f.egress, "egress", "`HOST:PORT=ADDR`: reach HOST:PORT through the parent's ADDR, such as vsock://3:8000 (repeatable)")
 	if err := parse(fs, args, s); err != nil {
@@ -78,6 +81,9 @@ func runEnclave(ctx context.Context, args []string, s streams) error {
 	}
 	if *f.keyARN == "" {
 		return badUsage(fs, "-key-arn is required")
+	}
+	if wrong := f.sealed.check(*f.modelFile, *f.modelDigest); wrong != "" {
+		return badUsage(fs, "%s", wrong)
 	}
 	ctx, cancel := supervise(ctx, *f.supervised, s.in)
 	defer cancel()
@@ -109,7 +115,7 @@ func (f *enclaveFlags) serve(ctx context.Context, s streams) error {
 	if err != nil {
 		return err
 	}
-	m, err := f.openModel(ctx, logger)
+	m, err := f.openModel(ctx, newKMS, recipient, pcrs, logger)
 	if err != nil {
 		return err
 	}
@@ -163,12 +169,7 @@ func (f *enclaveFlags) openNSM() (*attest.NSM, error) {
 	if err != nil {
 		return nil, err
 	}
-	gguf, err := openGGUF(*f.modelFile)
-	if err != nil {
-		return nil, err
-	}
-	defer gguf.Close()
-	pcrs, err := local.Measure(binary, gguf)
+	pcrs, err := f.measure(binary)
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +178,20 @@ func (f *enclaveFlags) openNSM() (*attest.NSM, error) {
 		return nil, err
 	}
 	return attest.OpenNSM(attest.NSMOptions{Device: device.Device()})
+}
+
+// measure computes the simulated image's PCRs. An image for a sealed model has
+// the model's digest in the place of the model.
+func (f *enclaveFlags) measure(binary string) (attest.PCRs, error) {
+	if *f.sealed.model != "" {
+		return local.Measure(binary, strings.NewReader(strings.ToLower(*f.modelDigest)))
+	}
+	gguf, err := openGGUF(*f.modelFile)
+	if err != nil {
+		return nil, err
+	}
+	defer gguf.Close()
+	return local.Measure(binary, gguf)
 }
 
 // ownPCRs asks the device for PCR0 to PCR2.
@@ -229,7 +244,8 @@ func kmsTransport(d *proxy.Dialer, roots *x509.CertPool) *http.Transport {
 	}
 }
 
-func (f *enclaveFlags) openModel(ctx context.Context, logger *slog.Logger) (inference.Model, error) {
+func (f *enclaveFlags) openModel(ctx context.Context, newKMS func(aws.CredentialsProvider) envelope.KMSAPI,
+	recipient *envelope.Recipient, pcrs attest.PCRs, logger *slog.Logger) (inference.Model, error) {
 	opts := llama.Options{
 		LibraryDir:   *f.library,
 		Threads:      *f.threads,
@@ -237,10 +253,14 @@ func (f *enclaveFlags) openModel(ctx context.Context, logger *slog.Logger) (infe
 		MaxSequences: *f.sequences,
 		Logger:       logger,
 	}
-	if *f.modelFile == "" {
-		opts.Model, opts.Digest = model.GGUF, model.Digest
-	} else {
+	switch {
+	case *f.sealed.model != "":
+		opts.Digest = *f.modelDigest
+		return f.sealed.open(ctx, newKMS, *f.keyARN, recipient, pcrs, opts)
+	case *f.modelFile != "":
 		opts.ModelPath, opts.Digest = *f.modelFile, *f.modelDigest
+	default:
+		opts.Model, opts.Digest = model.GGUF, model.Digest
 	}
 	m, err := llama.Open(ctx, opts)
 	if err != nil {

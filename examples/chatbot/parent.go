@@ -25,6 +25,10 @@ credentials, but no key, no question and no answer.
 Each -egress ADDR=HOST:PORT listens on a vsock or unix address and forwards
 every connection to that one host and port. TLS stays end to end between the
 enclave and KMS.
+
+Each -offer ADDR=FILE sends the file to whoever connects to ADDR, and closes.
+That is how an enclave gets a sealed model, and the credentials to open it with,
+which open nothing outside of the enclave.
 `
 
 func runParent(ctx context.Context, args []string, s streams) error {
@@ -36,8 +40,9 @@ func runParent(ctx context.Context, args []string, s streams) error {
 	timeout := fs.Duration("timeout", time.Minute, "longest time for one question")
 	verbose := fs.Bool("v", false, "tell each step")
 	supervised := supervisedFlag(fs)
-	var egress pairs
+	var egress, offers pairs
 	fs.Var(&egress, "egress", "`ADDR=HOST:PORT`: let the enclave reach HOST:PORT through ADDR, such as vsock://3:8000 (repeatable)")
+	fs.Var(&offers, "offer", "`ADDR=FILE`: send FILE to whoever connects to ADDR, such as vsock://any:8001 (repeatable)")
 	if err := parse(fs, args, s); err != nil {
 		return err
 	}
@@ -53,7 +58,7 @@ func runParent(ctx context.Context, args []string, s streams) error {
 		steps = step.New(s.err, "parent")
 		logger = nil // the steps say it already
 	}
-	failed := make(chan error, len(egress)+1)
+	failed := make(chan error, len(egress)+len(offers)+1)
 	for _, e := range egress {
 		l, err := vsockrpc.Listen(e[0])
 		if err != nil {
@@ -65,6 +70,14 @@ func runParent(ctx context.Context, args []string, s streams) error {
 		}
 		defer f.Close()
 		go func() { failed <- fmt.Errorf("egress to %s: %w", e[1], f.Serve(l)) }()
+	}
+
+	for _, o := range offers {
+		serve, err := offer(ctx, o[0], o[1], logger)
+		if err != nil {
+			return err
+		}
+		go func() { failed <- serve() }()
 	}
 
 	client, err := vsockrpc.NewClient(*enclave, vsockrpc.ClientOptions{Logger: logger})
