@@ -127,5 +127,5 @@
 // only models whose digest you know (Options.Digest), and only libraries that
 // you trust. Before the first call that passes a structure, Open checks that
 // the library's structures have one of the layouts known here, and refuses it
-// otherwise: see package libllama. It cannot detect a malicious library.
+// otherwise with an ABIError. It cannot detect a malicious library.
 package llama

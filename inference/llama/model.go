@@ -30,9 +30,9 @@ type Model struct {
 }
 
 // Open loads the library and the model, which it stops early when ctx ends.
-// A library of an unknown version or layout is refused. The error is
-// libllama.ErrNotFound if there is no library, and ErrDigest if the model is
-// not the expected one.
+// A library of an unknown version or layout is refused with an *ABIError. The
+// error is libllama.ErrNotFound if there is no library, and ErrDigest if the
+// model is not the expected one.
 func Open(ctx context.Context, opts Options) (*Model, error) {
 	opts, err := opts.withDefaults()
 	if err != nil {
