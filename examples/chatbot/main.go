@@ -8,6 +8,7 @@
 //	chatbot parent    takes questions over HTTP and passes them to the enclave
 //	chatbot enclave   answers them, inside the enclave
 //	chatbot kms       a local AWS KMS that enforces attestation, for development
+//	chatbot model     fetches, converts, shows and seals model files
 //
 // Each tells its flags with -h.
 package main
@@ -47,6 +48,7 @@ var commands = []command{
 	{"parent", "take questions over HTTP and pass them to the enclave", runParent},
 	{"enclave", "answer questions, inside the enclave", runEnclave},
 	{"kms", "run a local AWS KMS that enforces attestation, for development", runKMS},
+	{"model", "fetch, convert, show and seal model files", runModel},
 }
 
 // errUsage marks errors in how the command was called. The flag package has
