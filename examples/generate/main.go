@@ -105,7 +105,7 @@ func parse(args []string, errOut io.Writer) (settings, error) {
 	s.request.Temperature, s.request.TopP, s.request.MinP = float32(temperature), float32(topP), float32(minP)
 	s.request.RepeatPenalty = float32(penalty)
 	// One request: no space for others.
-	s.model.MaxSequences, s.model.CachedPrefixes = 1, -1
+	s.model.MaxSequences, s.model.CacheSequences = 1, -1
 	return s, nil
 }
 

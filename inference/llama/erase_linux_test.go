@@ -35,10 +35,10 @@ func TestErased(t *testing.T) {
 		}
 	}
 	// The scheduler is idle and what it kept cannot change.
-	if len(m.sched.kept.list) != 1 {
-		t.Fatalf("%d prefixes are kept", len(m.sched.kept.list))
+	if n := m.Stats().Prefixes; n != 1 {
+		t.Fatalf("%d sequences hold something", n)
 	}
-	c, seq := uintptr(m.sched.context), m.sched.kept.list[0].seq
+	c, seq := uintptr(m.sched.context), m.sched.slots.all[0].id
 	state := make([]byte, stateSize(c, seq))
 	if n := stateData(c, &state[0], uintptr(len(state)), seq); n != uintptr(len(state)) || n < 4096 {
 		t.Fatalf("a state of %d bytes", n)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/nitroseal/nitroseal/inference"
@@ -13,9 +14,6 @@ import (
 // Generate implements inference.Model.
 func (m *Model) Generate(ctx context.Context, req inference.Request) iter.Seq2[inference.Chunk, error] {
 	return func(yield func(inference.Chunk, error) bool) {
-		// Leaving the loop ends the request.
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		began := time.Now()
 		r := RequestStats{Err: context.Canceled}
 		var j *job
@@ -23,6 +21,9 @@ func (m *Model) Generate(ctx context.Context, req inference.Request) iter.Seq2[i
 			// Deferred, since the loop may be left by a panic of its body.
 			defer func() { m.opts.OnRequest(r.complete(j, began)) }()
 		}
+		// Leaving the loop ends the request.
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
 		j, err := m.newJob(ctx, req)
 		if err == nil {
 			r.PromptTokens = len(j.prompt)
@@ -83,9 +84,25 @@ func (m *Model) newJob(ctx context.Context, req inference.Request) (*job, error)
 	if err := req.Validate(); err != nil {
 		return nil, err
 	}
+	if err := m.sched.hasSpace(); err != nil {
+		return nil, err
+	}
+	// What follows can take a second for the largest requests: only as many
+	// at once as there are processors.
+	select {
+	case m.reading <- struct{}{}:
+		defer func() { <-m.reading }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	g, err := grammarOf(&req)
 	if err != nil {
 		return nil, err
+	}
+	if g != nil {
+		if err := m.loadVocabulary(); err != nil {
+			return nil, err
+		}
 	}
 	prompt, public, err := m.promptTokens(ctx, &req)
 	if err != nil {
@@ -93,6 +110,7 @@ func (m *Model) newJob(ctx context.Context, req inference.Request) (*job, error)
 	}
 	space := m.info.MaxTokens - len(prompt)
 	if space < 1 {
+		defer clear(prompt)
 		field := "Prompt"
 		if len(req.Messages) > 0 {
 			field = "Messages"
@@ -106,6 +124,7 @@ func (m *Model) newJob(ctx context.Context, req inference.Request) (*job, error)
 	if m.opts.MaxNewTokens > 0 {
 		limit = min(limit, m.opts.MaxNewTokens)
 	}
+	req.Stop = slices.Clone(req.Stop) // read after Generate has returned, too
 	return &job{
 		ctx:     ctx,
 		req:     req,
@@ -115,6 +134,18 @@ func (m *Model) newJob(ctx context.Context, req inference.Request) (*job, error)
 		limit:   min(limit, space),
 		out:     mailbox{ready: make(chan struct{}, 1)},
 	}, nil
+}
+
+// loadVocabulary reads the vocabulary for grammars, if that is not done, before
+// the scheduler has to.
+func (m *Model) loadVocabulary() error {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return inference.ErrClosed
+	}
+	m.sched.words.load()
+	return nil
 }
 
 // grammarOf returns the grammar of a request, or nil.

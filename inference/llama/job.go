@@ -20,8 +20,11 @@ type job struct {
 	out     mailbox
 }
 
-// cells returns how many key-value cells the job may need.
-func (j *job) cells() int { return len(j.prompt) + j.limit }
+// fail ends the job with an error.
+func (j *job) fail(err error) {
+	clear(j.prompt)
+	j.out.fail(err)
+}
 
 // progress says when a job got how far.
 type progress struct {
@@ -52,7 +55,7 @@ func (m *mailbox) put(c inference.Chunk) {
 	m.full = true
 	m.done = c.FinishReason != ""
 	m.progress.generated += len(c.Tokens)
-	if m.progress.first.IsZero() {
+	if len(c.Tokens) > 0 && m.progress.first.IsZero() {
 		m.progress.first = time.Now()
 	}
 	m.mu.Unlock()

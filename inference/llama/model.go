@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	"github.com/nitroseal/nitroseal/inference"
@@ -20,6 +21,8 @@ type Model struct {
 	info  inference.Info
 	opts  Options
 	sched *scheduler
+	// reading limits how many requests are prepared at once.
+	reading chan struct{}
 
 	tokenizer *tokenizer
 	chat      *chat
@@ -59,7 +62,7 @@ func Open(ctx context.Context, opts Options) (*Model, error) {
 		}
 		return nil, err
 	}
-	m := &Model{lib: lib, model: model, vocab: lib.ModelVocab(model)}
+	m := &Model{lib: lib, model: model, vocab: lib.ModelVocab(model), reading: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	if err := m.start(opts, src.digest); err != nil {
 		lib.ModelFree(model)
 		return nil, err
@@ -69,6 +72,11 @@ func Open(ctx context.Context, opts Options) (*Model, error) {
 
 // start makes the context and its scheduler.
 func (m *Model) start(opts Options, digest string) error {
+	// The further files of a split model would be loaded without a look at
+	// their digests.
+	if n := m.lib.Meta(m.model, "split.count"); n != "" && n != "0" && n != "1" {
+		return errors.New("llama: the model is split into several files; join them with llama-gguf-split --merge")
+	}
 	if m.lib.ModelHasEncoder(m.model) || !m.lib.ModelHasDecoder(m.model) || m.lib.VocabType(m.vocab) == 0 {
 		return errors.New("llama: not a text-generating, decoder-only model")
 	}
@@ -77,14 +85,9 @@ func (m *Model) start(opts Options, digest string) error {
 	}
 	// libllama rounds each sequence's part up to a multiple of 256.
 	opts.ContextSize = (max(opts.ContextSize, 1) + 255) / 256 * 256
-	if opts.CacheTokens == 0 {
-		opts.CacheTokens = opts.ContextSize * opts.MaxSequences
-	}
-	opts.CacheTokens = max(opts.CacheTokens, opts.ContextSize)
-	// One more, so that a prefix can be kept before another one is given up.
-	sequences := opts.MaxSequences + opts.CachedPrefixes + 1
+	sequences := opts.MaxSequences + max(opts.CacheSequences, 0)
 	c, err := m.lib.NewContext(m.model, native.ContextOptions{
-		Tokens:    opts.CacheTokens,
+		Tokens:    opts.ContextSize * sequences,
 		Batch:     opts.BatchSize,
 		Sequences: sequences,
 		Threads:   opts.Threads,
@@ -92,10 +95,10 @@ func (m *Model) start(opts Options, digest string) error {
 	if err != nil {
 		return err
 	}
-	cells, batch := int(m.lib.ContextSeqSize(c)), int(m.lib.ContextBatch(c))
-	if cells < opts.CacheTokens || batch < opts.MaxSequences {
+	size, batch := int(m.lib.ContextSeqSize(c)), int(m.lib.ContextBatch(c))
+	if size < opts.ContextSize || batch < opts.MaxSequences {
 		m.lib.ContextFree(c)
-		return fmt.Errorf("llama: libllama gave a context of %d tokens and %d per step", cells, batch)
+		return fmt.Errorf("llama: libllama gave a context of %d tokens per request and %d per step", size, batch)
 	}
 	m.bos = inference.Token(m.lib.VocabBOS(m.vocab))
 	m.info = inference.Info{
@@ -117,7 +120,7 @@ func (m *Model) start(opts Options, digest string) error {
 		m.lib.ContextFree(c)
 		return err
 	}
-	m.sched = newScheduler(m, c, min(batch, opts.BatchSize), sequences, cells, opts)
+	m.sched = newScheduler(m, c, min(batch, opts.BatchSize), sequences, opts)
 	opts.Model, opts.ModelReader = nil, nil
 	m.opts = opts
 	return nil
@@ -138,6 +141,13 @@ func (m *Model) Tokenize(ctx context.Context, text string) ([]inference.Token, e
 		return nil, inference.ErrClosed
 	}
 	return m.tokenizer.text(text)
+}
+
+// hasBeginnings says whether the cells of a text's beginning are enough to go
+// on from there. The state of a recurrent model is that of its last token, and
+// of a sliding window the cells behind it may have been used for others.
+func (m *Model) hasBeginnings() bool {
+	return !m.lib.ModelIsRecurrent(m.model) && !m.lib.ModelIsHybrid(m.model) && m.lib.ModelWindow(m.model) <= 0
 }
 
 // Info implements inference.Model.

@@ -49,21 +49,18 @@ type Options struct {
 	// request may have together; it is rounded up to a multiple of 256.
 	// 0 means what the model was trained for, but at most 2048.
 	ContextSize int
-	// MaxSequences is how many requests run side by side, at most 64. 0 means
+	// MaxSequences is how many requests run side by side, at most 64. Memory
+	// for all of them is allocated at once: ContextSize tokens each. 0 means
 	// 4.
 	MaxSequences int
-	// CacheTokens is the size of the key-value cache, which all requests
-	// share: its memory is allocated at once. A request runs when there is
-	// space for its prompt and for as many new tokens as it may generate, so
-	// that no request that runs can lack space. 0 means ContextSize for each
-	// of MaxSequences; it is never less than ContextSize.
-	CacheTokens int
-	// CachedPrefixes is how many prefixes are kept, for all scopes together,
-	// in the space that running requests leave; see
-	// inference.Request.CacheScope. The one used longest ago gives way. At
-	// most 128; 0 means 16, negative means that nothing is kept or reused.
-	CachedPrefixes int
-	// CacheTTL is how long a prefix is kept after its last use. 0 means 5
+	// CacheSequences says how many more sequences there are that hold
+	// beginnings of text for later requests; see
+	// inference.Request.CacheScope. Sequences in which no request runs do so
+	// anyway, until a request needs them: the one used longest ago comes
+	// first. Each takes as much memory as one of MaxSequences. At most 64;
+	// negative means that nothing is held or taken over at all.
+	CacheSequences int
+	// CacheTTL is how long a beginning is held after its last use. 0 means 5
 	// minutes. See also Model.Forget.
 	CacheTTL time.Duration
 	// QueueLimit is how many more requests may wait. 0 means 64, negative
@@ -122,21 +119,14 @@ func (o Options) withDefaults() (Options, error) {
 	if o.PrefillChunk == 0 {
 		o.PrefillChunk = 128
 	}
-	if o.CachedPrefixes == 0 {
-		o.CachedPrefixes = 16
-	}
-	o.CachedPrefixes = max(o.CachedPrefixes, 0)
 	if o.CacheTTL == 0 {
 		o.CacheTTL = 5 * time.Minute
 	}
-	if o.CachedPrefixes > 128 {
-		return Options{}, fmt.Errorf("llama: CachedPrefixes %d is over 128", o.CachedPrefixes)
+	if o.CacheSequences > 64 {
+		return Options{}, fmt.Errorf("llama: CacheSequences %d is over 64", o.CacheSequences)
 	}
 	if o.CacheTTL < 0 || o.MaxNewTokens < 0 || o.PrefillChunk < 0 {
 		return Options{}, errors.New("llama: CacheTTL, MaxNewTokens or PrefillChunk is negative")
-	}
-	if o.CacheTokens < 0 || o.CacheTokens > 1<<26 {
-		return Options{}, fmt.Errorf("llama: CacheTokens %d is not in 0 to %d", o.CacheTokens, 1<<26)
 	}
 	if o.Threads < 0 || o.Threads > 1024 {
 		return Options{}, fmt.Errorf("llama: Threads %d is not in 1 to 1024", o.Threads)

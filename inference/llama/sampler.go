@@ -20,33 +20,39 @@ var errNoToken = errors.New("llama: no token can follow")
 // grammar and not by libllama, which ends the process when it is told of a
 // token that does not fit, and takes seconds for some grammars.
 type sampler struct {
-	lib   *native.Lib
-	chain native.Sampler // 0 if the likeliest token is wanted as it is
+	lib    *native.Lib
+	chain  native.Sampler // 0 if the likeliest token is wanted as it is
+	window int            // of the penalties, in tokens
 
 	constrained bool
 	state       grammar.State // of the answer so far, if constrained
 	words       *vocabulary
 }
 
+// coldest is the lowest temperature that is not greedy: logits divided by less
+// could overflow, and the draw would be the same as greedy anyway.
+const coldest = 1e-6
+
 // newSampler builds the chain in llama.cpp's usual order: penalties, top-k,
 // top-p, min-p, temperature, draw. g is nil for free text.
 func newSampler(lib *native.Lib, words *vocabulary, r *inference.Request, g *grammar.Grammar) *sampler {
 	s := &sampler{lib: lib, words: words}
 	if g != nil {
+		words.load()
 		s.constrained, s.state = true, g.Start()
 	}
-	if r.Temperature == 0 && !penalized(r) {
+	greedy := r.Temperature < coldest
+	if greedy && !penalized(r) {
 		return s
 	}
 	s.chain = lib.NewChain()
 	if penalized(r) {
-		window := r.RepeatWindow
-		if window == 0 {
-			window = 64
+		if s.window = r.RepeatWindow; s.window == 0 {
+			s.window = 64
 		}
-		lib.SamplerAdd(s.chain, lib.SamplerPenalties(int32(window), r.RepeatPenalty, 0, 0))
+		lib.SamplerAdd(s.chain, lib.SamplerPenalties(int32(s.window), r.RepeatPenalty, 0, 0))
 	}
-	if r.Temperature == 0 {
+	if greedy {
 		lib.SamplerAdd(s.chain, lib.SamplerGreedy())
 		return s
 	}
@@ -75,7 +81,7 @@ func (s *sampler) prime(prompt []inference.Token) {
 	if s.chain == 0 {
 		return
 	}
-	for _, t := range prompt {
+	for _, t := range prompt[max(0, len(prompt)-s.window):] {
 		s.lib.SamplerAccept(s.chain, int32(t))
 	}
 }
@@ -86,7 +92,7 @@ func (s *sampler) sample(logits []float32, scratch []native.Candidate) (int32, e
 	token, err := s.choose(logits, scratch, false)
 	// Most tokens fit the grammar already. To test one is far cheaper than to
 	// test the vocabulary, and since a token that does not fit is drawn anew
-	// among those that do, the odds are the same.
+	// among those that do, the odds are the same (with top-k, top-p or min-p, nearly).
 	if err == nil && s.constrained && !s.fits(token) {
 		token, err = s.choose(logits, scratch, true)
 	}
@@ -100,7 +106,7 @@ func (s *sampler) sample(logits []float32, scratch []native.Candidate) (int32, e
 // not end the answer, has been taken.
 func (s *sampler) accept(token int32) {
 	if s.constrained {
-		s.state, _ = s.state.Next(s.words.text(token))
+		s.state, _ = s.state.Next(s.words.texts[token])
 	}
 	if s.chain != 0 {
 		s.lib.SamplerAccept(s.chain, token)
@@ -114,7 +120,8 @@ func (s *sampler) choose(logits []float32, scratch []native.Candidate, fitting b
 	}
 	candidates := scratch[:0]
 	for i, l := range logits {
-		if !fitting || !math.IsInf(float64(l), -1) && s.fits(int32(i)) {
+		// Not NaN either, which the samplers could not sort.
+		if l > float32(math.Inf(-1)) && (!fitting || s.fits(int32(i))) {
 			candidates = append(candidates, native.Candidate{ID: int32(i), Logit: l})
 		}
 	}
@@ -136,11 +143,11 @@ func (s *sampler) choose(logits []float32, scratch []native.Candidate, fitting b
 
 // fits says whether the grammar allows a token next.
 func (s *sampler) fits(token int32) bool {
-	if s.words.ends(token) {
+	if s.words.end[token] {
 		return s.state.Done()
 	}
 	// A token without text could be taken for ever.
-	text := s.words.text(token)
+	text := s.words.texts[token]
 	if text == "" {
 		return false
 	}

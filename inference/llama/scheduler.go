@@ -39,10 +39,9 @@ type scheduler struct {
 	chunk     int // see Options.PrefillChunk
 	active    []*sequence
 	maxActive int
-	free      []int32 // sequence ids
-	cells     int     // of the key-value cache
-	reserved  int     // cells that the active sequences may come to need
-	kept      prefixes
+	slots     slots
+	keeps     bool // slots may hold something when they are idle
+	ttl       time.Duration
 	dirty     bool // the cache has held something since it was zeroed
 	logger    *slog.Logger
 }
@@ -53,7 +52,7 @@ type forget struct {
 	done  chan struct{}
 }
 
-func newScheduler(m *Model, c native.Context, batchSize, sequences, cells int, opts Options) *scheduler {
+func newScheduler(m *Model, c native.Context, batchSize, sequences int, opts Options) *scheduler {
 	s := &scheduler{
 		queueLimit: opts.QueueLimit,
 		stopped:    make(chan struct{}),
@@ -66,16 +65,12 @@ func newScheduler(m *Model, c native.Context, batchSize, sequences, cells int, o
 		batch:      newBatch(m.lib, batchSize),
 		chunk:      min(opts.PrefillChunk, batchSize),
 		maxActive:  opts.MaxSequences,
-		cells:      cells,
-		kept:       prefixes{limit: opts.CachedPrefixes, ttl: opts.CacheTTL},
+		ttl:        opts.CacheTTL,
+		keeps:      opts.CacheSequences >= 0 && m.hasBeginnings(),
 		logger:     opts.Logger,
 	}
 	for id := range sequences {
-		s.free = append(s.free, int32(sequences-1-id))
-	}
-	if m.lib.ModelIsRecurrent(m.model) || m.lib.ModelIsHybrid(m.model) {
-		// Their state is of the last token only: it has no prefixes.
-		s.kept.limit = 0
+		s.slots.all = append(s.slots.all, &slot{id: int32(id)})
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
@@ -85,16 +80,32 @@ func newScheduler(m *Model, c native.Context, batchSize, sequences, cells int, o
 	return s
 }
 
-// submit queues a job, or returns ErrOverloaded or ErrClosed.
-func (s *scheduler) submit(j *job) error {
+// hasSpace returns ErrOverloaded or ErrClosed where submit would. It lets a
+// request be refused before work is done for it.
+func (s *scheduler) hasSpace() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.space()
+}
+
+func (s *scheduler) space() error {
 	if s.closed {
 		return inference.ErrClosed
 	}
 	if len(s.waiting) >= s.queueLimit && s.running+len(s.waiting) >= s.maxActive {
 		s.stats.Refused++
 		return inference.ErrOverloaded
+	}
+	return nil
+}
+
+// submit queues a job, or returns ErrOverloaded or ErrClosed.
+func (s *scheduler) submit(j *job) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.space(); err != nil {
+		clear(j.prompt)
+		return err
 	}
 	s.stats.Requests++
 	s.waiting = append(s.waiting, j)
@@ -109,8 +120,7 @@ func (s *scheduler) remove(j *job) {
 	if i := slices.Index(s.waiting, j); i >= 0 {
 		s.waiting = slices.Delete(s.waiting, i, i+1)
 		s.stats.Cancelled++
-		// The one behind it may need less space.
-		s.work.Signal()
+		clear(j.prompt)
 	}
 }
 
@@ -126,7 +136,10 @@ func (s *scheduler) forget(scope string) {
 	s.forgets = append(s.forgets, forget{scope, done})
 	s.work.Signal()
 	s.mu.Unlock()
-	<-done
+	select {
+	case <-done:
+	case <-s.stopped: // and everything is gone
+	}
 }
 
 // close ends all jobs and waits until the context is released.
@@ -159,51 +172,28 @@ func (s *scheduler) run() {
 }
 
 // wait returns true when there is work, and false when the scheduler is
-// closed. While there is none it drops prefixes whose time has come, and
-// overwrites the key-value cache once it holds nothing that anyone may use.
+// closed, after failing the jobs that wait. While there is none it drops what
+// nobody has used for long, and overwrites the key-value cache once it holds
+// nothing that anyone may use.
 func (s *scheduler) wait() bool {
+	// Held throughout, so that nothing comes in that is not seen.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		forgets := s.forgets
-		s.forgets = nil
 		if s.closed {
 			for _, j := range s.waiting {
-				j.out.fail(inference.ErrClosed)
+				j.fail(inference.ErrClosed)
 				s.stats.Failed++
 			}
 			s.waiting = nil
-		}
-		s.mu.Unlock()
-		for _, f := range forgets {
-			s.forgetScope(f.scope)
-		}
-		s.releaseAll(s.kept.expire(time.Now()))
-		s.mu.Lock()
-		s.gauge()
-		if s.closed {
-			for _, f := range forgets {
-				close(f.done)
-			}
 			return false
 		}
-		idle := s.running == 0 && len(s.waiting) == 0
-		if idle && s.dirty && len(s.kept.list) == 0 {
-			s.mu.Unlock()
-			s.zero()
-			s.mu.Lock()
-		}
-		for _, f := range forgets {
-			close(f.done)
-		}
-		if s.closed || len(s.forgets) > 0 {
-			continue
-		}
+		s.tidy()
 		if s.running > 0 || len(s.waiting) > 0 {
 			return true
 		}
 		var alarm *time.Timer
-		if d, ok := s.kept.next(time.Now()); ok {
+		if d, ok := s.slots.next(time.Now(), s.ttl); ok {
 			alarm = time.AfterFunc(d, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -217,14 +207,29 @@ func (s *scheduler) wait() bool {
 	}
 }
 
-// admit gives sequences to waiting jobs, first come first served: a job for
-// which there is no space holds up those behind it, so that it is not
-// overtaken for ever.
+// tidy does what was asked with forget, and what time asks for. mu is held.
+func (s *scheduler) tidy() {
+	for _, f := range s.forgets {
+		s.forgetScope(f.scope)
+	}
+	s.trimAll(s.slots.expire(time.Now(), s.ttl))
+	s.gauge()
+	if s.dirty && s.running == 0 && len(s.waiting) == 0 && s.stats.Prefixes == 0 {
+		s.zero()
+	}
+	for _, f := range s.forgets {
+		close(f.done)
+	}
+	s.forgets = nil
+}
+
+// admit gives slots to waiting jobs, first come first served. A slot has cells
+// for all that a job may need, so that none fails half way for lack of space.
 func (s *scheduler) admit(now time.Time) {
 	for {
 		s.mu.Lock()
 		var j *job
-		if len(s.waiting) > 0 && len(s.active) < s.maxActive && s.reserved+s.waiting[0].cells() <= s.cells {
+		if len(s.waiting) > 0 && len(s.active) < s.maxActive {
 			j = s.waiting[0]
 			s.waiting = slices.Delete(s.waiting, 0, 1)
 			s.running++
@@ -237,22 +242,13 @@ func (s *scheduler) admit(now time.Time) {
 	}
 }
 
-// start makes a job a sequence. Kept prefixes give way to it, the longest
-// unused first, after it has got its share of them.
+// start makes a job a sequence.
 func (s *scheduler) start(j *job, now time.Time) {
 	j.out.begin(now)
-	q := &sequence{job: j, scope: j.req.CacheScope, row: -1, next: -1, id: s.free[len(s.free)-1]}
-	s.free = s.free[:len(s.free)-1]
+	q := &sequence{job: j, scope: j.req.CacheScope, row: -1, next: -1, text: newText(j.req.Stop)}
+	s.settle(q, now)
 	s.active = append(s.active, q)
-	s.reserved += j.cells()
 	q.stop = context.AfterFunc(j.ctx, func() { s.cancelled(q) })
-	if s.kept.limit > 0 {
-		s.share(q, now)
-	}
-	for s.reserved+s.kept.cells > s.cells {
-		s.releaseID(s.kept.drop(s.kept.oldest()))
-	}
-	q.text = newText(j.req.Stop)
 	q.sampler = newSampler(s.lib, s.words, &j.req, j.grammar)
 	q.sampler.prime(j.prompt)
 	s.mu.Lock()
@@ -291,24 +287,21 @@ func (s *scheduler) end(q *sequence, err error) {
 			s.follow(f)
 		}
 	}
-	if !s.keep(q) {
-		s.releaseID(q.id)
-	}
+	s.leave(q, err == nil || q.job.ctx.Err() != nil)
 	q.sampler.free()
 	q.text.clear()
 	clear(q.tail)
 	s.active = slices.DeleteFunc(s.active, func(a *sequence) bool { return a == q })
-	s.reserved -= q.job.cells()
 	s.mu.Lock()
 	s.running--
 	s.stats.count(q, err)
 	s.gauge()
 	s.mu.Unlock()
-	clear(q.job.prompt)
 	// Only now: whoever sees the end finds everything cleared and counted.
 	if err != nil {
-		q.job.out.fail(err)
+		q.job.fail(err)
 	} else {
+		clear(q.job.prompt)
 		q.job.out.put(q.last)
 	}
 }
@@ -316,39 +309,24 @@ func (s *scheduler) end(q *sequence, err error) {
 // failAll ends all sequences with an error and keeps nothing.
 func (s *scheduler) failAll(err error) {
 	for _, q := range s.active {
-		q.scope, q.leader = "", nil
+		q.leader = nil
 	}
 	for len(s.active) > 0 {
 		s.end(s.active[0], err)
 	}
-	for len(s.kept.list) > 0 {
-		s.releaseID(s.kept.drop(s.kept.oldest()))
-	}
-}
-
-// releaseID removes a sequence's cells before another may get its id.
-func (s *scheduler) releaseID(id int32) {
-	// Removing all of a sequence cannot fail, says llama.h; parts can.
-	s.lib.MemorySeqRm(s.memory, id, -1, -1)
-	s.free = append(s.free, id)
-}
-
-func (s *scheduler) releaseAll(ids []int32) {
-	for _, id := range ids {
-		s.releaseID(id)
-	}
+	s.trimAll(s.slots.expire(time.Now(), 0))
 }
 
 // zero overwrites the key-value cache. No sequence is in use.
 func (s *scheduler) zero() {
 	s.lib.MemoryClear(s.memory, true)
+	clear(s.scratch)
 	s.dirty = false
 }
 
 // release zeroes the key-value cache and frees the context.
 func (s *scheduler) release() {
 	s.zero()
-	clear(s.scratch)
 	s.batch.free()
 	s.lib.ContextFree(s.context)
 	s.abort.Free()

@@ -1,8 +1,6 @@
 package llama
 
 import (
-	"slices"
-
 	"github.com/nitroseal/nitroseal/inference"
 )
 
@@ -10,7 +8,7 @@ import (
 // for live, which the scheduler's mutex guards.
 type sequence struct {
 	job     *job
-	id      int32 // of its cells in the key-value cache
+	slot    *slot // its cells in the key-value cache
 	sampler *sampler
 	text    *text
 	scope   string // keep the cells for it in the end; empty means no
@@ -27,8 +25,8 @@ type sequence struct {
 	row       int32             // of its logits in this step's batch, or -1
 	next      int32             // sampled, not in the cache yet
 	generated int               // tokens sampled, without the end
+	decoded   int               // those of them that are in the cache
 	tail      []inference.Token // the sampled tokens, if scope wants them
-	published bool              // the public prefix has been kept
 	last      inference.Chunk   // to send when the sequence has been freed
 
 	live bool // in the step under way, and not cancelled
@@ -48,21 +46,9 @@ func (q *sequence) shares(j *job) int {
 
 // inCache returns a copy of the tokens whose cells the sequence has.
 func (q *sequence) inCache() []inference.Token {
-	tokens := slices.Clone(q.job.prompt[:q.read])
-	if q.generated > 0 {
-		// The last one has been sampled only; if it ended the answer it is
-		// not counted, and the one before it has cells.
-		tokens = append(tokens, q.tail[:min(len(q.tail), q.decoded())]...)
-	}
-	return tokens
-}
-
-// decoded returns how many sampled tokens have cells.
-func (q *sequence) decoded() int {
-	if q.next < 0 {
-		return q.generated
-	}
-	return q.generated - 1
+	tokens := make([]inference.Token, 0, q.read+q.decoded)
+	tokens = append(tokens, q.job.prompt[:q.read]...)
+	return append(tokens, q.tail[:min(len(q.tail), q.decoded)]...)
 }
 
 // finish returns the last chunk: text that is sure, and what was held back
@@ -74,4 +60,11 @@ func (q *sequence) finish(c inference.Chunk, why inference.FinishReason) inferen
 	c.FinishReason = why
 	c.Usage = &inference.Usage{PromptTokens: len(q.job.prompt), CachedTokens: q.cached, GeneratedTokens: q.generated}
 	return c
+}
+
+// remember notes a sampled token for the scope.
+func (q *sequence) remember(token int32) {
+	if q.scope != "" {
+		q.tail = append(q.tail, inference.Token(token))
+	}
 }

@@ -1,37 +1,59 @@
 package llama
 
 import (
-	"slices"
 	"time"
 
 	"github.com/nitroseal/nitroseal/inference"
 )
 
-// share lets a new sequence take over what has been computed of its prompt: by
-// an earlier request, whose cells are kept, or by one that runs. Cells are not
-// copied: they come to belong to both sequences.
-func (s *scheduler) share(q *sequence, now time.Time) {
-	if p, n := s.kept.best(q.scope, q.job.prompt); p != nil {
-		s.kept.touch(p, now)
-		s.takeOver(q, p.seq, n)
+// settle gives a new sequence a slot, and what has been computed of its prompt:
+// by an earlier request, whose cells are held, or by one that runs.
+func (s *scheduler) settle(q *sequence, now time.Time) {
+	var from *slot
+	var n int
+	if s.keeps {
+		from, n = s.slots.best(q.scope, q.job.prompt)
 	}
-	q.lead = max(q.read, minShared-1)
+	to := s.slots.place(from, n)
+	if to != from && n < minCopied {
+		from, n = nil, 0
+	}
+	q.slot = to
+	switch {
+	case from == nil:
+		s.lib.MemorySeqRm(s.memory, to.id, -1, -1)
+	case from == to:
+		s.lib.MemorySeqRm(s.memory, to.id, int32(n), -1)
+		s.took(q, n)
+	default:
+		s.slots.touch(from, now)
+		s.copyCells(q, from.id, n)
+	}
+	s.slots.take(to)
+	if !s.keeps {
+		return
+	}
+	q.lead = max(q.read, minCopied-1)
 	for _, a := range s.active {
-		if a == q {
-			continue
-		}
 		if n := a.shares(q.job); n > q.lead {
 			q.leader, q.lead = a, n
 		}
 	}
 }
 
-// takeOver gives q the cells of another sequence up to position n.
-func (s *scheduler) takeOver(q *sequence, from int32, n int) {
-	if n <= q.read {
-		return
-	}
-	s.lib.MemorySeqCp(s.memory, from, q.id, int32(q.read), int32(n))
+// copyCells gives q a copy of the first n cells of another slot.
+func (s *scheduler) copyCells(q *sequence, from int32, n int) {
+	// Between slots libllama copies all cells or, if asked for a part, ends
+	// the process. The data follow with the next decode; what is removed here
+	// is not among the cells then.
+	s.lib.MemorySeqRm(s.memory, q.slot.id, -1, -1)
+	s.lib.MemorySeqCp(s.memory, from, q.slot.id, -1, -1)
+	s.lib.MemorySeqRm(s.memory, q.slot.id, int32(n), -1)
+	s.took(q, n)
+}
+
+// took notes that q need not compute its first n tokens.
+func (s *scheduler) took(q *sequence, n int) {
 	q.cached += n - q.read
 	q.read = n
 	q.job.out.share(q.cached)
@@ -40,69 +62,68 @@ func (s *scheduler) takeOver(q *sequence, from int32, n int) {
 
 // follow takes over what the leader has computed, and no longer waits for it.
 func (s *scheduler) follow(q *sequence) {
-	s.takeOver(q, q.leader.id, min(q.lead, q.leader.read))
+	if n := min(q.lead, q.leader.read); n >= q.read+minCopied {
+		s.copyCells(q, q.leader.slot.id, n)
+	}
 	q.leader = nil
 }
 
-// keep keeps the cells of a sequence that ends, if its scope wants them. It
-// returns false if the caller has to release them.
-func (s *scheduler) keep(q *sequence) bool {
-	if q.scope == "" || s.kept.limit == 0 {
-		return false
+// leave makes the slot of a sequence idle: it holds what the scope or everybody
+// may take over, and nothing else, nor anything unless sound.
+func (s *scheduler) leave(q *sequence, sound bool) {
+	var tokens []inference.Token
+	public := min(q.job.public, q.read)
+	if public < minCopied {
+		public = 0
 	}
-	tokens := q.inCache()
-	now := time.Now()
-	if len(tokens) < minShared || s.kept.covers(q.scope, false, tokens, now) {
-		clear(tokens)
-		return false
-	}
-	s.releaseAll(s.kept.add(&prefix{scope: q.scope, tokens: tokens, seq: q.id}, now))
-	return true
-}
-
-// publish keeps the public prefix of a sequence that has read it.
-func (s *scheduler) publish(q *sequence) {
-	if q.published || q.job.public < minShared || q.read < q.job.public || s.kept.limit == 0 {
-		return
-	}
-	q.published = true
-	now := time.Now()
-	tokens := q.job.prompt[:q.job.public]
-	if s.kept.covers("", true, tokens, now) || len(s.free) == 0 {
-		return
-	}
-	for s.reserved+s.kept.cells+len(tokens) > s.cells {
-		old := s.kept.oldest()
-		if old == nil {
-			return
+	if s.keeps && sound {
+		tokens = q.inCache()
+		n := public
+		if q.scope != "" {
+			n = len(tokens)
 		}
-		s.releaseID(s.kept.drop(old))
+		clear(tokens[n:])
+		tokens = tokens[:n]
 	}
-	id := s.free[len(s.free)-1]
-	s.free = s.free[:len(s.free)-1]
-	s.lib.MemorySeqCp(s.memory, q.id, id, 0, int32(len(tokens)))
-	s.releaseAll(s.kept.add(&prefix{public: true, tokens: slices.Clone(tokens), seq: id}, now))
+	if len(tokens) < minShared {
+		clear(tokens)
+		tokens, public = nil, 0
+	}
+	s.trim(q.slot.id, len(tokens))
+	s.slots.hold(q.slot, tokens, q.scope, public, time.Now())
 }
 
-// forgetScope drops what is kept for a scope, and what running requests of it
-// would have left.
+// trim removes the cells of a slot from position n on.
+func (s *scheduler) trim(id int32, n int) {
+	if n == 0 {
+		n = -1 // all: llama.h says that removing a whole sequence cannot fail
+	}
+	s.lib.MemorySeqRm(s.memory, id, int32(n), -1)
+}
+
+func (s *scheduler) trimAll(changed []*slot) {
+	for _, c := range changed {
+		s.trim(c.id, len(c.tokens))
+	}
+}
+
+// forgetScope drops what is held for a scope, and what requests of it that run
+// or wait would have left. mu is held.
 func (s *scheduler) forgetScope(scope string) {
 	if scope == "" {
 		return
 	}
-	s.releaseAll(s.kept.forget(scope))
+	s.trimAll(s.slots.forget(scope))
+	for _, j := range s.waiting {
+		if j.req.CacheScope == scope {
+			j.req.CacheScope = ""
+		}
+	}
 	for _, q := range s.active {
 		if q.scope == scope {
 			q.scope = ""
 			clear(q.tail)
 			q.tail = nil
 		}
-	}
-}
-
-// remember notes a sampled token for the scope.
-func (q *sequence) remember(token int32) {
-	if q.scope != "" {
-		q.tail = append(q.tail, inference.Token(token))
 	}
 }

@@ -15,7 +15,7 @@ import (
 // takes over must not change its answer.
 func TestCachedParity(t *testing.T) {
 	o := loadOracle(t)
-	m := open(t, llama.Options{CachedPrefixes: 128})
+	m := open(t, llama.Options{})
 	for _, p := range o.Prompts {
 		for i := range 2 {
 			got, err := generate(t, m, inference.Request{Prompt: p.Prompt, MaxTokens: o.Limit, CacheScope: "a"})
@@ -28,7 +28,7 @@ func TestCachedParity(t *testing.T) {
 			}
 		}
 	}
-	if s := m.Stats(); s.Prefixes == 0 || s.CellsKept == 0 || s.CachedTokens == 0 {
+	if s := m.Stats(); s.Prefixes == 0 || s.PrefixTokens == 0 || s.CachedTokens == 0 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -69,7 +69,11 @@ func TestConversation(t *testing.T) {
 
 // TestScopes checks who may reuse what.
 func TestScopes(t *testing.T) {
-	public := "Question: what is my deductible\n"
+	public := strings.Repeat("Question: what is my deductible\n", 4)
+	alone, err := generate(t, open(t, llama.Options{}), inference.Request{Prompt: public + deductiblePrompt})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		name          string
 		first, second inference.Request
@@ -99,12 +103,12 @@ func TestScopes(t *testing.T) {
 		},
 		{
 			name: "nothing is kept", first: inference.Request{CacheScope: "a", PublicPrefix: len(public)}, second: inference.Request{CacheScope: "a"},
-			opts: llama.Options{CachedPrefixes: -1},
+			opts: llama.Options{CacheSequences: -1},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := open(t, tt.opts)
-			tt.first.Prompt, tt.second.Prompt = deductiblePrompt, deductiblePrompt
+			tt.first.Prompt, tt.second.Prompt = public+deductiblePrompt, public+deductiblePrompt
 			if _, err := generate(t, m, tt.first); err != nil {
 				t.Fatal(err)
 			}
@@ -112,8 +116,8 @@ func TestScopes(t *testing.T) {
 				tt.between(m)
 			}
 			got, err := generate(t, m, tt.second)
-			if err != nil || got.text != deductibleAnswer {
-				t.Fatalf("%q %v", got.text, err)
+			if err != nil || got.text != alone.text {
+				t.Fatalf("%q %v, alone %q", got.text, err, alone.text)
 			}
 			if cached := got.usage.CachedTokens; (cached > 0) != tt.cached {
 				t.Errorf("%d tokens cached", cached)
@@ -171,31 +175,28 @@ func TestSharedWhileRunning(t *testing.T) {
 	}
 }
 
-// TestAdmission gives a cache that has space for one request only: all are
-// answered, one after the other, and what is kept gives way.
-func TestAdmission(t *testing.T) {
-	m := open(t, llama.Options{MaxSequences: 4, ContextSize: 256, CacheTokens: 256})
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for _, err := range m.Generate(t.Context(), inference.Request{Prompt: deductiblePrompt, MaxTokens: 200, CacheScope: "a"}) {
-				if err != nil {
-					t.Error(err)
+// TestTurns lets more scopes take turns than there are sequences: with enough
+// of them each goes on from what it said, else the ones that waited longest
+// begin anew. Every answer is right.
+func TestTurns(t *testing.T) {
+	for _, tt := range []struct {
+		extra  int
+		cached bool
+	}{{0, false}, {2, true}} {
+		m := open(t, llama.Options{MaxSequences: 1, CacheSequences: tt.extra})
+		for turn := range 2 {
+			for _, scope := range []string{"a", "b", "c"} {
+				got, err := generate(t, m, inference.Request{Prompt: deductiblePrompt, CacheScope: scope})
+				if err != nil || got.text != deductibleAnswer {
+					t.Errorf("%q %v", got.text, err)
 				}
-				if s := m.Stats(); s.Running > 1 || s.CellsReserved > s.Cells {
-					t.Errorf("%+v", s)
+				if cached := got.usage.CachedTokens > 0; cached != (tt.cached && turn > 0) {
+					t.Errorf("%d more sequences, turn %d of %s: %d tokens cached", tt.extra, turn, scope, got.usage.CachedTokens)
 				}
 			}
-		})
-	}
-	wg.Wait()
-	// A prompt that needs all of the cache.
-	long := inference.Request{Prompt: strings.Repeat("a", 200), MaxTokens: 1000}
-	if got, err := generate(t, m, long); err != nil || got.usage.PromptTokens < 200 {
-		t.Errorf("%+v %v", got, err)
-	}
-	s := m.Stats()
-	if s.Running != 0 || s.CellsReserved != 0 || s.Finished != 9 || s.Prefixes != 0 {
-		t.Errorf("afterwards: %+v", s)
+		}
+		if s := m.Stats(); s.Prefixes != 1+tt.extra || s.Running != 0 || s.Finished != 6 {
+			t.Errorf("%+v", s)
+		}
 	}
 }

@@ -32,11 +32,9 @@ type Stats struct {
 	Steps    uint64
 	StepTime time.Duration
 
-	// Cells is the size of the key-value cache in tokens. CellsReserved are
-	// set aside for running requests, CellsKept hold the prefixes that are
-	// kept for later ones, Prefixes in number. A prefix that is also part of
-	// a running request counts twice.
-	Cells, CellsReserved, CellsKept, Prefixes int
+	// Prefixes are the sequences that hold something for later requests, and
+	// PrefixTokens what they hold.
+	Prefixes, PrefixTokens int
 }
 
 // step counts a step.
@@ -62,8 +60,7 @@ func (s *Stats) count(q *sequence, err error) {
 
 // gauge notes what the cache holds. Only run's goroutine calls it, with mu held.
 func (s *scheduler) gauge() {
-	s.stats.Cells, s.stats.CellsReserved = s.cells, s.reserved
-	s.stats.CellsKept, s.stats.Prefixes = s.kept.cells, len(s.kept.list)
+	s.stats.Prefixes, s.stats.PrefixTokens = s.slots.held()
 }
 
 // snapshot returns the current Stats.

@@ -32,7 +32,7 @@ func (s *scheduler) step() error {
 	s.enter()
 	s.dirty = true
 	rc := s.lib.Decode(s.context, s.batch.raw)
-	aborted := s.leave(rc)
+	aborted := s.exit(rc)
 	s.batch.clear()
 	if aborted {
 		// All in it are cancelled, or the scheduler is closing.
@@ -43,10 +43,12 @@ func (s *scheduler) step() error {
 	}
 	var prompts, sampled uint64
 	for _, q := range slices.Clone(s.active) {
+		if q.row >= 0 && q.put == 0 {
+			q.decoded++
+		}
 		q.read += q.put
 		prompts += uint64(q.put)
 		q.put = 0
-		s.publish(q)
 		if q.row < 0 {
 			continue
 		}
@@ -83,8 +85,8 @@ func (s *scheduler) enter() {
 	}
 }
 
-// leave ends what enter began, and says whether the step was aborted.
-func (s *scheduler) leave(rc int32) bool {
+// exit ends what enter began, and says whether the step was aborted.
+func (s *scheduler) exit(rc int32) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	aborted := rc == decodeAborted && (s.closed || s.live == 0)
@@ -98,35 +100,39 @@ func (s *scheduler) leave(rc int32) bool {
 	return aborted
 }
 
-// fill puts the next token of every running answer into the batch, then, the
+// fill puts the next token of every running answer into the batch and, the
 // oldest first, as much of the prompts as fits.
 func (s *scheduler) fill() {
+	room := s.batch.cap()
+	rows := 0
 	for _, q := range s.active {
 		if l := q.leader; l != nil && l.read >= q.lead {
 			s.follow(q)
 		}
 		if !q.reading() {
-			q.row = s.batch.add(q.next, int32(q.read+q.generated-1), q.id, true)
+			rows++
 		}
 	}
-	room := s.batch.cap()
-	if n := s.batch.len(); n > 0 {
-		room = min(room, n+s.chunk)
+	room -= rows
+	if rows > 0 {
+		room = min(room, s.chunk)
 	}
 	prompts := 0
 	for _, q := range s.active {
-		if !q.reading() || q.leader != nil {
-			continue
+		if q.reading() && q.leader == nil && prompts < prefillEnough {
+			q.put = min(len(q.job.prompt)-q.read, room-prompts)
+			prompts += q.put
 		}
-		if prompts >= prefillEnough || s.batch.len() >= room {
-			break
+	}
+	// libllama computes slots together only in the order of their numbers.
+	for _, q := range slices.SortedFunc(slices.Values(s.active), func(a, b *sequence) int { return int(a.slot.id - b.slot.id) }) {
+		if !q.reading() {
+			q.row = s.batch.add(q.next, int32(q.read+q.decoded), q.slot.id, true)
 		}
-		for q.read+q.put < len(q.job.prompt) && s.batch.len() < room {
-			at := q.read + q.put
+		for i := range q.put {
+			at := q.read + i
 			last := at == len(q.job.prompt)-1
-			row := s.batch.add(int32(q.job.prompt[at]), int32(at), q.id, last)
-			q.put++
-			prompts++
+			row := s.batch.add(int32(q.job.prompt[at]), int32(at), q.slot.id, last)
 			if last {
 				q.row = row
 			}
@@ -151,7 +157,6 @@ func (s *scheduler) sample(q *sequence, row int32) (done bool, err error) {
 		return false, err
 	}
 	if s.words.ends(token) {
-		q.next = -1
 		q.last = q.finish(inference.Chunk{}, inference.FinishStop)
 		return true, nil
 	}

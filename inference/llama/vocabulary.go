@@ -1,14 +1,19 @@
 package llama
 
-import "github.com/nitroseal/nitroseal/inference/llama/internal/native"
+import (
+	"sync"
 
-// A vocabulary has the texts of the tokens. Only the scheduler's goroutine uses
-// it.
+	"github.com/nitroseal/nitroseal/inference/llama/internal/native"
+)
+
+// A vocabulary has the texts of the tokens. It is safe for concurrent use.
 type vocabulary struct {
 	lib   *native.Lib
 	vocab native.Vocab
 	n     int
-	texts []string // nil until one is needed for a grammar
+
+	once  sync.Once // guards what follows
+	texts []string
 	end   []bool
 }
 
@@ -23,28 +28,17 @@ func (w *vocabulary) bytes(token int32) []byte {
 	return buf[:max(n, 0)]
 }
 
-// text returns the same, without a call of the library: a grammar asks for
-// the whole vocabulary again and again.
-func (w *vocabulary) text(token int32) string {
-	w.load()
-	return w.texts[token]
+// load reads the whole vocabulary once, for grammars, which ask for it again
+// and again.
+func (w *vocabulary) load() {
+	w.once.Do(func() {
+		w.texts, w.end = make([]string, w.n), make([]bool, w.n)
+		for i := range w.n {
+			w.texts[i] = string(w.bytes(int32(i)))
+			w.end[i] = w.ends(int32(i))
+		}
+	})
 }
 
 // ends says whether a token ends the answer.
-func (w *vocabulary) ends(token int32) bool {
-	if w.end != nil {
-		return w.end[token]
-	}
-	return w.lib.VocabIsEOG(w.vocab, token)
-}
-
-func (w *vocabulary) load() {
-	if w.texts != nil {
-		return
-	}
-	w.texts, w.end = make([]string, w.n), make([]bool, w.n)
-	for i := range w.n {
-		w.texts[i] = string(w.bytes(int32(i)))
-		w.end[i] = w.lib.VocabIsEOG(w.vocab, int32(i))
-	}
-}
+func (w *vocabulary) ends(token int32) bool { return w.lib.VocabIsEOG(w.vocab, token) }

@@ -10,9 +10,9 @@ import (
 // ContextOptions are the members of llama_context_params that are set; all
 // others keep the library's defaults.
 type ContextOptions struct {
-	Tokens    int // n_ctx: cells, which all sequences share (kv_unified is on)
+	Tokens    int // n_ctx, for all sequences together
 	Batch     int // n_batch and n_ubatch
-	Sequences int // n_seq_max: sequence ids are below it
+	Sequences int // n_seq_max; each has cells of its own (kv_unified is off)
 	Threads   int
 }
 
@@ -27,7 +27,6 @@ func (l *Lib) NewContext(m LlamaModel, opts ContextOptions) (Context, error) {
 	put(ctxUBatch, opts.Batch)
 	put(ctxSeqMax, opts.Sequences)
 	put(ctxOutputMax, opts.Sequences)
-	params[l.layout.boolOffset+unifiedBool] = 1
 	c := l.initContext(m, params)
 	if c == 0 {
 		return 0, errors.New("llama: libllama could not make a context; is there enough memory?")

@@ -71,9 +71,6 @@ const (
 // progress_callback, its user data and kv_overrides.
 var modelPointers = [...]int{0, 8, 40, 48, 56, 64}
 
-// unifiedBool is kv_unified, counted from the first bool.
-const unifiedBool = 5
-
 // defaultBools are embeddings, offload_kqv, no_perf, op_offload, swa_full and
 // kv_unified as every known version initializes them.
 var defaultBools = []byte{0, 1, 1, 1, 1, 0}

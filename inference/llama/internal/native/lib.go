@@ -112,6 +112,7 @@ type Lib struct {
 	ModelHasEncoder   func(LlamaModel) bool
 	ModelIsRecurrent  func(LlamaModel) bool
 	ModelIsHybrid     func(LlamaModel) bool
+	ModelWindow       func(LlamaModel) int32
 
 	ContextFree    func(Context)
 	ContextSeqSize func(Context) uint32
@@ -167,6 +168,7 @@ func (l *Lib) symbols() map[string]any {
 		"llama_model_has_encoder":         &l.ModelHasEncoder,
 		"llama_model_is_recurrent":        &l.ModelIsRecurrent,
 		"llama_model_is_hybrid":           &l.ModelIsHybrid,
+		"llama_model_n_swa":               &l.ModelWindow,
 		"llama_set_abort_callback":        &l.setAbort,
 		"llama_free":                      &l.ContextFree,
 		"llama_n_ctx_seq":                 &l.ContextSeqSize,
