@@ -17,16 +17,17 @@
 // # Requests side by side
 //
 // One goroutine owns libllama's context. In each step it decodes one batch:
-// the next token of every running request, and what fits of the prompts of new
+// the next token of every running request, or what fits of the prompts of new
 // ones, the oldest first. So requests share the work of reading the weights,
-// and a long prompt does not stall answers that are under way. A prompt is not
-// begun beside another if that would make both wait: the first answer begins
-// as soon as if it were alone.
+// and long prompts do not stall answers that are under way: there are at most
+// Options.PrefillChunk tokens of prompts between two tokens of an answer. A
+// prompt is not begun beside another if that would make both wait: the first
+// answer begins as soon as if it were alone.
 //
 // Options.MaxSequences requests run, Options.QueueLimit wait, and more are
-// refused with inference.ErrOverloaded. A request runs only when the key-value
-// cache has space for all that it may generate, so none fails half way for
-// lack of it. They run in the order in which they came. A request that is
+// refused with inference.ErrOverloaded. They run in the order in which they
+// came. Each has the memory for all that it may generate, so none fails half way
+// for lack of it. A request that is
 // given up leaves at the end of the step under way, which ends at once if
 // nobody else is in it. Model.Stats and Options.OnRequest tell what goes on.
 //
@@ -36,17 +37,19 @@
 // has been computed of the text that they begin with: the next turn of a
 // conversation computes only what is new, and requests that begin alike at the
 // same time compute the beginning once. PublicPrefix does this for text that
-// is no secret, between all requests. What is kept gives way to requests that
-// run, and goes after Options.CacheTTL or with Model.Forget. How soon an
+// is no secret, between all requests. What is kept lies in sequences in which no
+// request runs, gives way to requests that need one, and goes after
+// Options.CacheTTL or with Model.Forget; Options.CacheSequences makes room for
+// more. Models with a sliding window or a recurrent state reuse nothing. How soon an
 // answer begins tells whether its beginning was known, which is why nothing is
 // shared unless it is asked for.
 //
 // # Keeping requests apart
 //
-// Each running request has a sequence of its own in the key-value cache, which
-// the attention mask confines it to. When it ends, for whatever reason, its
-// cells are removed before the sequence is given to another request, unless
-// they are kept for its scope. As soon as no request runs or waits and nothing
+// Each running request has a sequence of its own in the key-value cache, with
+// memory of its own. When it ends, for whatever reason, its cells are removed
+// before the sequence is given to another request, unless they are kept for its
+// scope. As soon as no request runs or waits and nothing
 // is kept, the whole cache is overwritten with zeros; under load that never
 // ends, removed cells are only overwritten as they are used again. Logits are
 // overwritten once a token has been sampled. The library's scratch memory for

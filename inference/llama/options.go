@@ -73,8 +73,9 @@ type Options struct {
 	// and 4096. A smaller one shortens the steps while prompts are read.
 	// 0 means 512, or MaxSequences if that is more.
 	BatchSize int
-	// PrefillChunk is the most prompt tokens in a step that also continues
-	// answers: it bounds how long a new prompt holds them up. 0 means 128.
+	// PrefillChunk is the most prompt tokens that are computed between two
+	// tokens of an answer under way: it bounds how long new prompts hold it
+	// up. Larger ones let them begin sooner. 0 means 256.
 	PrefillChunk int
 	// ChatTemplate says how Messages of a request are put together: the name
 	// of one of libllama's formats, such as "chatml" or "llama3", a Jinja text
@@ -117,7 +118,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.BatchSize = 512
 	}
 	if o.PrefillChunk == 0 {
-		o.PrefillChunk = 128
+		o.PrefillChunk = 256
 	}
 	if o.CacheTTL == 0 {
 		o.CacheTTL = 5 * time.Minute

@@ -37,6 +37,7 @@ type scheduler struct {
 	batch     *batch
 	scratch   []native.Candidate
 	chunk     int // see Options.PrefillChunk
+	readSince int // prompt tokens since the last step of answers
 	active    []*sequence
 	maxActive int
 	slots     slots
@@ -63,7 +64,7 @@ func newScheduler(m *Model, c native.Context, batchSize, sequences int, opts Opt
 		context:    c,
 		memory:     m.lib.ContextMemory(c),
 		batch:      newBatch(m.lib, batchSize),
-		chunk:      min(opts.PrefillChunk, batchSize),
+		chunk:      opts.PrefillChunk,
 		maxActive:  opts.MaxSequences,
 		ttl:        opts.CacheTTL,
 		keeps:      opts.CacheSequences >= 0 && m.hasBeginnings(),

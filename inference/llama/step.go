@@ -100,35 +100,52 @@ func (s *scheduler) exit(rc int32) bool {
 	return aborted
 }
 
-// fill puts the next token of every running answer into the batch and, the
-// oldest first, as much of the prompts as fits.
+// fill makes the batch of a step: of prompts, or of the next tokens of the
+// answers under way. libllama would compute them apart even in one batch, since
+// it computes sequences together only as far as they have equally many tokens.
 func (s *scheduler) fill() {
-	room := s.batch.cap()
-	rows := 0
+	running := 0
 	for _, q := range s.active {
 		if l := q.leader; l != nil && l.read >= q.lead {
 			s.follow(q)
 		}
 		if !q.reading() {
-			rows++
+			running++
 		}
 	}
-	room -= rows
-	if rows > 0 {
-		room = min(room, s.chunk)
+	room := s.batch.cap()
+	if running > 0 {
+		room = min(room, s.chunk-s.readSince)
 	}
-	prompts := 0
-	for _, q := range s.active {
-		if q.reading() && q.leader == nil && prompts < prefillEnough {
-			q.put = min(len(q.job.prompt)-q.read, room-prompts)
-			prompts += q.put
-		}
+	if s.plan(room) > 0 {
+		s.addPrompts()
+		s.readSince += s.batch.len()
+		return
 	}
-	// libllama computes slots together only in the order of their numbers.
-	for _, q := range slices.SortedFunc(slices.Values(s.active), func(a, b *sequence) int { return int(a.slot.id - b.slot.id) }) {
+	s.readSince = 0
+	for _, q := range s.byNumber() {
 		if !q.reading() {
 			q.row = s.batch.add(q.next, int32(q.read+q.decoded), q.slot.id, true)
 		}
+	}
+}
+
+// plan says how much of which prompts comes next, the oldest first, and returns
+// the sum, which is at most room.
+func (s *scheduler) plan(room int) int {
+	sum := 0
+	for _, q := range s.active {
+		if q.reading() && q.leader == nil && sum < prefillEnough {
+			q.put = max(min(len(q.job.prompt)-q.read, room-sum), 0)
+			sum += q.put
+		}
+	}
+	return sum
+}
+
+// addPrompts puts what was planned into the batch.
+func (s *scheduler) addPrompts() {
+	for _, q := range s.byNumber() {
 		for i := range q.put {
 			at := q.read + i
 			last := at == len(q.job.prompt)-1
@@ -138,6 +155,12 @@ func (s *scheduler) fill() {
 			}
 		}
 	}
+}
+
+// byNumber returns the active sequences in the order of their slots, which
+// libllama wants of those that it is to compute together.
+func (s *scheduler) byNumber() []*sequence {
+	return slices.SortedFunc(slices.Values(s.active), func(a, b *sequence) int { return int(a.slot.id - b.slot.id) })
 }
 
 // sample takes the next token of a sequence from a row of the step. done is
