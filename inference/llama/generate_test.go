@@ -122,6 +122,12 @@ func TestSampling(t *testing.T) {
 	if len(seen) < 2 {
 		t.Error("all seeds give the same text")
 	}
+	// Temperatures that would make logits overflow are greedy.
+	for _, cold := range []float32{1e-45, 1e-38, 1e-7} {
+		if got, err := generate(t, m, inference.Request{Prompt: deductiblePrompt, Temperature: cold}); err != nil || got.text != deductibleAnswer {
+			t.Errorf("temperature %g: %q %v", cold, got.text, err)
+		}
+	}
 	got, err := generate(t, m, inference.BlogPreset(inference.Request{Prompt: deductiblePrompt}))
 	if err != nil || len(got.tokens) > 20 {
 		t.Errorf("blog preset: %+v %v", got, err)

@@ -19,10 +19,10 @@ func TestLikeliest(t *testing.T) {
 	m.lib.SamplerAdd(greedy, m.lib.SamplerGreedy())
 	defer m.lib.SamplerFree(greedy)
 	chain := &sampler{lib: m.lib, chain: greedy}
-	scratch := make([]native.Candidate, 64)
+	scratch := make([]native.Candidate, 3000)
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 1000 {
-		logits := make([]float32, 64)
+		logits := make([]float32, 1+rng.IntN(len(scratch)))
 		for i := range logits {
 			logits[i] = float32(rng.IntN(20)) - 10 // with ties
 		}
@@ -136,6 +136,19 @@ func openForTest(t *testing.T) *Model {
 		}
 	})
 	return m
+}
+
+func BenchmarkLikeliest(b *testing.B) {
+	logits := make([]float32, 250880)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range logits {
+		logits[i] = rng.Float32()
+	}
+	for b.Loop() {
+		if _, err := likeliest(logits); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 func TestLogProbs(t *testing.T) {

@@ -1,7 +1,9 @@
 package llama_test
 
 import (
+	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -172,6 +174,46 @@ func TestSharedWhileRunning(t *testing.T) {
 		if s.PromptTokens > plain.PromptTokens*2/n || s.PromptTokens+s.CachedTokens != plain.PromptTokens {
 			t.Errorf("%d tokens computed and %d shared, %d without sharing", s.PromptTokens, s.CachedTokens, plain.PromptTokens)
 		}
+	}
+}
+
+// TestLeaderEnds cancels the request whose beginning others wait for, in the
+// middle of its prompt: they take over what there is and compute the rest.
+func TestLeaderEnds(t *testing.T) {
+	m := open(t, llama.Options{MaxSequences: 3, BatchSize: 16})
+	prompt := strings.Repeat("Question: what is my deductible\nAnswer:"+deductibleAnswer+"\n", 8) + deductiblePrompt
+	alone, err := generate(t, m, inference.Request{Prompt: prompt})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := m.Stats()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for _, err := range m.Generate(ctx, inference.Request{Prompt: prompt, CacheScope: "a"}) {
+			if err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+		}
+	})
+	for m.Stats().Requests == before.Requests {
+		runtime.Gosched()
+	}
+	for range 2 {
+		wg.Go(func() {
+			if got, err := generate(t, m, inference.Request{Prompt: prompt, CacheScope: "a"}); err != nil || got.text != alone.text {
+				t.Errorf("%q %v, alone %q", got.text, err, alone.text)
+			}
+		})
+	}
+	for s := m.Stats(); s.Requests < before.Requests+3 || s.PromptTokens < before.PromptTokens+40; s = m.Stats() {
+		runtime.Gosched()
+	}
+	cancel()
+	wg.Wait()
+	if s := m.Stats(); s.CachedTokens == before.CachedTokens {
+		t.Errorf("nothing was taken over: %+v", s)
 	}
 }
 

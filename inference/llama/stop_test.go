@@ -124,6 +124,69 @@ func TestCloseAbortsStep(t *testing.T) {
 	m.Forget("a") // returns
 }
 
+// TestForgetRunning forgets a scope while a request of it runs and another one
+// waits: both are answered, and leave nothing.
+func TestForgetRunning(t *testing.T) {
+	m := open(t, llama.Options{MaxSequences: 1})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for _, err := range m.Generate(t.Context(), inference.Request{Prompt: deductiblePrompt, CacheScope: "a"}) {
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for s := m.Stats(); s.Running != 1 || s.Requests != 2; s = m.Stats() {
+		if s.Finished > 0 {
+			break // too late for the first one
+		}
+		runtime.Gosched()
+	}
+	waiting := m.Stats().Waiting
+	m.Forget("a")
+	wg.Wait()
+	if s := m.Stats(); waiting == 1 && s.Prefixes != 0 {
+		t.Errorf("something is left: %+v", s)
+	}
+}
+
+// TestCloseWhileBusy closes a model among calls of Generate, Forget and
+// Tokenize: all of them return.
+func TestCloseWhileBusy(t *testing.T) {
+	for range 5 {
+		m := open(t, llama.Options{MaxSequences: 2})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for {
+					_, err := generate(t, m, inference.Request{Prompt: deductiblePrompt, MaxTokens: 2, CacheScope: "a"})
+					if errors.Is(err, inference.ErrClosed) {
+						return
+					}
+					if err != nil && !errors.Is(err, inference.ErrOverloaded) {
+						t.Error(err)
+						return
+					}
+					m.Forget("a")
+				}
+			})
+		}
+		for m.Stats().Finished < 4 {
+			runtime.Gosched()
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+		m.Forget("a")
+		wg.Wait()
+		if s := m.Stats(); s.Waiting != 0 || s.Running != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
 // TestOnRequest compares what the hook is told with what happened.
 func TestOnRequest(t *testing.T) {
 	var told []llama.RequestStats

@@ -94,6 +94,11 @@ func TestRuns(t *testing.T) {
 		{strings.Repeat("\u00a0a", maxRun), false},
 		{strings.Repeat(" ", maxRun+1), false},
 		{strings.Repeat("\u00a0\n", maxRun), false},
+		{strings.Repeat("\n/", maxRun), false},
+		{strings.Repeat("-", maxRun/2) + strings.Repeat("\n", maxRun/2), true},
+		{strings.Repeat("-", maxRun) + "\n", false},
+		{strings.Repeat("- ", 50_000), true},
+		{strings.Repeat("/\n9", 50_000), true},
 	} {
 		if err := checkRuns(tt.text); (err == nil) != tt.ok {
 			t.Errorf("%d bytes of %.8q: %v", len(tt.text), tt.text, err)
