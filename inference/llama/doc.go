@@ -49,11 +49,11 @@
 // Each running request has a sequence of its own in the key-value cache, with
 // memory of its own. When it ends, for whatever reason, its cells are removed
 // before the sequence is given to another request, unless they are kept for its
-// scope. As soon as no request runs or waits and nothing
-// is kept, the whole cache is overwritten with zeros; under load that never
-// ends, removed cells are only overwritten as they are used again. Logits are
-// overwritten once a token has been sampled. The library's scratch memory for
-// a step holds what the last step computed until the next one.
+// scope. A second after the last request, or at once with Model.Forget, if
+// nothing is kept, the whole cache is overwritten with zeros; under load that
+// never ends, removed cells are only overwritten as they are used again. Logits
+// are overwritten once a token has been sampled. The library's scratch memory
+// for a step holds what the last step computed until the next one.
 //
 // Text is never logged, and never part of an error.
 //

@@ -64,6 +64,28 @@ func TestErased(t *testing.T) {
 	runtime.KeepAlive(state)
 }
 
+// TestErasedByItself waits until the cache is overwritten after a request that
+// leaves nothing.
+func TestErasedByItself(t *testing.T) {
+	m := openForTest(t)
+	for _, err := range m.Generate(t.Context(), inference.Request{Prompt: "Question:", MaxTokens: 2}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dirty := func() bool {
+		m.sched.mu.Lock()
+		defer m.sched.mu.Unlock()
+		return m.sched.dirty
+	}
+	if !dirty() {
+		t.Fatal("overwritten at once, which the next request would wait for")
+	}
+	for dirty() {
+		runtime.Gosched()
+	}
+}
+
 // search counts how often the inverse of pattern is in the memory of the
 // process.
 func search(t *testing.T, pattern []byte) int {

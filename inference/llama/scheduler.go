@@ -44,6 +44,7 @@ type scheduler struct {
 	keeps     bool // slots may hold something when they are idle
 	ttl       time.Duration
 	dirty     bool // the cache has held something since it was zeroed
+	idleSince time.Time
 	logger    *slog.Logger
 }
 
@@ -194,7 +195,7 @@ func (s *scheduler) wait() bool {
 			return true
 		}
 		var alarm *time.Timer
-		if d, ok := s.slots.next(time.Now(), s.ttl); ok {
+		if d, ok := s.nextTidy(time.Now()); ok {
 			alarm = time.AfterFunc(d, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -215,13 +216,35 @@ func (s *scheduler) tidy() {
 	}
 	s.trimAll(s.slots.expire(time.Now(), s.ttl))
 	s.gauge()
-	if s.dirty && s.running == 0 && len(s.waiting) == 0 && s.stats.Prefixes == 0 {
-		s.zero()
+	switch now := time.Now(); {
+	case s.running > 0 || len(s.waiting) > 0:
+		s.idleSince = time.Time{}
+	case s.idleSince.IsZero():
+		s.idleSince = now
+		fallthrough
+	default:
+		if s.dirty && s.stats.Prefixes == 0 && (len(s.forgets) > 0 || now.Sub(s.idleSince) >= zeroAfter) {
+			s.zero()
+		}
 	}
 	for _, f := range s.forgets {
 		close(f.done)
 	}
 	s.forgets = nil
+}
+
+// zeroAfter is how long nothing has to run before the cache is overwritten. It
+// can take a tenth of a second, which callers that ask one thing after the other
+// would wait for each time.
+const zeroAfter = time.Second
+
+// nextTidy returns when tidy has something to do if nothing else happens.
+func (s *scheduler) nextTidy(now time.Time) (d time.Duration, ok bool) {
+	d, ok = s.slots.next(now, s.ttl)
+	if !ok && s.dirty {
+		return max(zeroAfter-now.Sub(s.idleSince), 0), true
+	}
+	return d, ok
 }
 
 // admit gives slots to waiting jobs, first come first served. A slot has cells
