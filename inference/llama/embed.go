@@ -199,8 +199,8 @@ func (e *embedder) run() {
 	}
 }
 
-// compute decodes at most most tokens, and leaves
-// nothing of them in the context.
+// compute decodes at most most tokens, and leaves nothing of them in the
+// key-value cache. The context's rows of output hold them until the next text.
 func (e *embedder) compute(tokens []inference.Token) ([]float32, error) {
 	defer e.lib.MemoryClear(e.memory, true)
 	defer e.batch.clear()

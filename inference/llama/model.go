@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 
 	"github.com/nitroseal/nitroseal/inference"
@@ -102,7 +103,7 @@ func (m *Model) start(opts Options, digest string) error {
 	}
 	m.bos = inference.Token(m.lib.VocabBOS(m.vocab))
 	m.info = inference.Info{
-		Name:           m.lib.Meta(m.model, "general.name"),
+		Name:           strings.ToValidUTF8(m.lib.Meta(m.model, "general.name"), "\ufffd"),
 		Digest:         digest,
 		Parameters:     m.lib.ModelParameters(m.model),
 		VocabularySize: int(m.lib.VocabTokens(m.vocab)),

@@ -4,9 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nitroseal/nitroseal/inference"
+	"github.com/nitroseal/nitroseal/inference/llama/internal/native"
 )
 
 func TestSpecialsCut(t *testing.T) {
@@ -39,22 +39,23 @@ func TestSpecialsCut(t *testing.T) {
 // to the library, it would take a millisecond each time.
 func TestSpelledOften(t *testing.T) {
 	m := openFixture(t, withMarkers(t, typeUserDefined, []string{"<|start|>"}), Options{})
-	read := func(text string) time.Duration {
-		start := time.Now()
-		tokens, err := m.tokenizer.read(asText, false, text)
-		d := time.Since(start)
-		if err != nil || slices.Contains(tokens, firstMarker) || spell(m, tokens) != text {
-			t.Errorf("%d tokens, %v", len(tokens), err)
-		}
-		return d
+	lib := *m.tokenizer.lib
+	calls, tokenize := 0, lib.Tokenize
+	lib.Tokenize = func(v native.Vocab, text *byte, n int32, out *int32, size int32, addSpecial, parseSpecial bool) int32 {
+		calls++
+		return tokenize(v, text, n, out, size, addSpecial, parseSpecial)
 	}
-	harmless, hostile := read(strings.Repeat("<|st rt|> ", 5000)), read(strings.Repeat("<|start|> ", 5000))
-	t.Logf("%v for text, %v for what spells tokens", harmless, hostile)
-	if hostile > 20*harmless+100*time.Millisecond {
-		t.Error("it takes too long")
+	m.tokenizer.lib = &lib
+	text := strings.Repeat("<|start|> ", 5000)
+	tokens, err := m.tokenizer.read(asText, false, text)
+	if err != nil || slices.Contains(tokens, firstMarker) || spell(m, tokens) != text {
+		t.Errorf("%d tokens, %v", len(tokens), err)
+	}
+	if calls < 1 || calls > 4 {
+		t.Errorf("%d calls of the library", calls)
 	}
 	// The character that keeps the pieces apart must not be one of the text.
-	text := "\ue000<|start|>\ue001\ue000<|start|>"
+	text = "\ue000<|start|>\ue001\ue000<|start|>"
 	if tokens, err := m.tokenizer.read(asText, false, text); err != nil || spell(m, tokens) != text {
 		t.Errorf("%q, %v", spell(m, tokens), err)
 	}
