@@ -122,6 +122,7 @@ func (m *Model) start(opts Options, digest string) error {
 		return err
 	}
 	m.sched = newScheduler(m, c, min(batch, opts.BatchSize), sequences, opts)
+	native.CountModel(1)
 	opts.Model, opts.ModelReader = nil, nil
 	m.opts = opts
 	return nil
@@ -162,6 +163,7 @@ func (m *Model) Close() error {
 	defer m.mu.Unlock()
 	if !m.closed {
 		m.closed = true
+		native.CountModel(-1)
 		m.lib.ModelFree(m.model)
 	}
 	return nil

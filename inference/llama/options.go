@@ -88,7 +88,9 @@ type Options struct {
 	Embeddings bool
 	// Logger gets libllama's own messages and errors of the scheduler, never
 	// text of requests. libllama has one log for the whole process: the
-	// Logger of the model opened last gets it. nil means no log.
+	// Logger of the model opened last gets it. While another model is open, of
+	// libllama's messages only the functions' names are logged, even when a
+	// model is being loaded. nil means no log.
 	Logger *slog.Logger
 	// OnRequest, if not nil, is called at the end of each request, by the
 	// goroutine that ranges over Generate, before the loop ends. Requests

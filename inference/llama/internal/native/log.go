@@ -10,18 +10,23 @@ import (
 )
 
 // The library has one log for the process. loading counts the calls of
-// WhileLoading that are not done.
+// WhileLoading that are not done, models those of CountModel.
 var (
 	logger  atomic.Pointer[slog.Logger]
 	loading atomic.Int32
+	models  atomic.Int32
 )
 
 // SetLogger says who gets the library's messages; nil discards them.
 func SetLogger(l *slog.Logger) { logger.Store(l) }
 
+// CountModel adds n to the number of models that take requests.
+func CountModel(n int32) { models.Add(n) }
+
 // WhileLoading passes messages on with their text until the returned function
-// is called. At other times they could quote what a user wrote, so only the
-// names of the functions that sent them are passed on.
+// is called, unless a model takes requests meanwhile. At other times they could
+// quote what a user wrote, so only the names of the functions that sent them
+// are passed on.
 func WhileLoading() (done func()) {
 	loading.Add(1)
 	return sync.OnceFunc(func() { loading.Add(-1) })
@@ -44,7 +49,7 @@ func onLog(level int32, text *byte) {
 		return
 	}
 	message := strings.TrimSpace(cString(text, maxMessage))
-	if loading.Load() == 0 {
+	if loading.Load() == 0 || models.Load() > 0 {
 		message = functionName(message)
 	}
 	if message == "" || strings.Trim(message, ".") == "" {

@@ -21,9 +21,16 @@ func TestLog(t *testing.T) {
 	out.Reset()
 	done := WhileLoading()
 	send("load: bad magic\n")
-	done()
 	if !strings.Contains(out.String(), "bad magic") {
 		t.Errorf("while loading: %s", out.String())
+	}
+	out.Reset()
+	CountModel(1)
+	send("llama_decode: what a user wrote\n")
+	CountModel(-1)
+	done()
+	if got := out.String(); strings.Contains(got, "user") {
+		t.Errorf("while loading beside another model: %s", got)
 	}
 	out.Reset()
 	SetLogger(nil)
