@@ -31,6 +31,16 @@
 // given up leaves at the end of the step under way, which ends at once if
 // nobody else is in it. Model.Stats and Options.OnRequest tell what goes on.
 //
+// # Processors
+//
+// libllama's threads wait for each other in loops thousands of times a second,
+// so anything else that runs on their processors makes all of them slower. By
+// default Options.Threads is one per CPU; on a machine that does more than this,
+// leave some free. Go's own runtime counts, too: it looks several dozen times
+// after a call that takes as long as a step. In a program that does little beside
+// inference, the environment variable GOMAXPROCS=1 prevents that; on two
+// processors it made one sequence 7 % faster.
+//
 // # Reusing work
 //
 // Requests of one inference.Request.CacheScope take over from each other what
