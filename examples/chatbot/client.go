@@ -73,21 +73,11 @@ func runClient(ctx context.Context, args []string, s streams) error {
 			return err
 		}
 	}
-	roots, err := rootsFromFile(*caFile)
+	client, err := ownersKMS(*region, *endpoint, *caFile, ownCreds)
 	if err != nil {
 		return err
 	}
-	opts := kms.Options{
-		Region: *region, Credentials: ownCreds,
-		HTTPClient: &http.Client{Transport: &http.Transport{
-			Proxy:           http.ProxyFromEnvironment,
-			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		}},
-	}
-	if *endpoint != "" {
-		opts.BaseEndpoint = endpoint
-	}
-	sealer, err := envelope.NewClient(envelope.Options{KMS: kms.New(opts), KeyID: *key})
+	sealer, err := envelope.NewClient(envelope.Options{KMS: client, KeyID: *key})
 	if err != nil {
 		return err
 	}
@@ -114,6 +104,26 @@ type asking struct {
 	sampling chat.Sampling
 	temp     *float64
 	seed     *uint
+}
+
+// ownersKMS returns a client of KMS for a program outside the enclave. An empty
+// endpoint means AWS's for the region, an empty caFile the system's roots.
+func ownersKMS(region, endpoint, caFile string, creds aws.CredentialsProvider) (*kms.Client, error) {
+	roots, err := rootsFromFile(caFile)
+	if err != nil {
+		return nil, err
+	}
+	opts := kms.Options{
+		Region: region, Credentials: creds,
+		HTTPClient: &http.Client{Transport: &http.Transport{
+			Proxy:           http.ProxyFromEnvironment,
+			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		}},
+	}
+	if endpoint != "" {
+		opts.BaseEndpoint = &endpoint
+	}
+	return kms.New(opts), nil
 }
 
 func askFlags(fs *flag.FlagSet) *asking {

@@ -3,16 +3,12 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
-
-	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/inference/gguf"
@@ -63,21 +59,11 @@ func runModelSeal(ctx context.Context, args []string, s streams) error {
 	if err != nil {
 		return err
 	}
-	roots, err := rootsFromFile(*caFile)
+	client, err := ownersKMS(*region, *endpoint, *caFile, owner)
 	if err != nil {
 		return err
 	}
-	opts := kms.Options{
-		Region: *region, Credentials: owner,
-		HTTPClient: &http.Client{Transport: &http.Transport{
-			Proxy:           http.ProxyFromEnvironment,
-			TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		}},
-	}
-	if *endpoint != "" {
-		opts.BaseEndpoint = endpoint
-	}
-	sealer, err := envelope.NewClient(envelope.Options{KMS: kms.New(opts), KeyID: *key})
+	sealer, err := envelope.NewClient(envelope.Options{KMS: client, KeyID: *key})
 	if err != nil {
 		return err
 	}
