@@ -21,6 +21,11 @@ const (
 	ReasonUnavailable    Reason = "enclave_unavailable"
 	ReasonDeadline       Reason = "deadline_exceeded"
 	ReasonOverloaded     Reason = "overloaded"
+	ReasonRateLimited    Reason = "rate_limited"
+	ReasonNotReady       Reason = "not_ready"
+	ReasonKeyUnknown     Reason = "key_unknown"
+	ReasonReplayed       Reason = "replayed"
+	ReasonStale          Reason = "stale_request"
 	ReasonRegion         Reason = "wrong_region"
 	ReasonKMSDenied      Reason = "kms_access_denied"
 	ReasonCredentials    Reason = "credentials_refused"
@@ -43,6 +48,11 @@ var reasons = map[Reason]reasonInfo{
 	ReasonUnavailable:    {"the enclave cannot be reached", vsockrpc.Unavailable, http.StatusServiceUnavailable},
 	ReasonDeadline:       {"no answer within the deadline", vsockrpc.DeadlineExceeded, http.StatusGatewayTimeout},
 	ReasonOverloaded:     {"the enclave has more questions waiting than it takes; try again", vsockrpc.ResourceExhausted, http.StatusTooManyRequests},
+	ReasonRateLimited:    {"this client asks more often than the parent lets it; try again later", vsockrpc.ResourceExhausted, http.StatusTooManyRequests},
+	ReasonNotReady:       {"the service is starting or stopping; try again", vsockrpc.Unavailable, http.StatusServiceUnavailable},
+	ReasonKeyUnknown:     {"the enclave does not have the key that the question is sealed to: it was replaced, or the key has expired", vsockrpc.FailedPrecondition, http.StatusConflict},
+	ReasonReplayed:       {"the enclave has opened this request before", vsockrpc.AlreadyExists, http.StatusConflict},
+	ReasonStale:          {"the request is older, or newer, than the enclave takes: are the clocks right?", vsockrpc.FailedPrecondition, http.StatusBadRequest},
 	ReasonRegion:         {"the enclave serves another AWS region", vsockrpc.InvalidArgument, http.StatusBadRequest},
 	ReasonKMSDenied:      {"KMS answered AccessDeniedException to the enclave: the key policy does not allow these credentials together with this enclave's PCRs", vsockrpc.PermissionDenied, http.StatusForbidden},
 	ReasonCredentials:    {"KMS refused the credentials that were sent along: unknown, expired or wrongly signed", vsockrpc.Unauthenticated, http.StatusForbidden},
