@@ -255,3 +255,21 @@ func (r *Recipient) unwrap(ciphertextForRecipient []byte) ([]byte, error) {
 func (k recipientKey) unwrap(ciphertextForRecipient []byte) ([]byte, error) {
 	return UnwrapCMS(k.private, ciphertextForRecipient, UnwrapOptions{})
 }
+
+// Attest returns a fresh attestation document for the key that also binds a
+// nonce and user data, at most 512 bytes each. The key is the one that Document
+// attests, so KMS requests that were signed for either can be opened.
+func (r *Recipient) Attest(ctx context.Context, nonce, userData []byte) ([]byte, error) {
+	k, err := r.key(ctx)
+	if err != nil {
+		return nil, err
+	}
+	document, err := r.opts.Attester.Attest(ctx, attest.Request{Nonce: nonce, UserData: userData, PublicKey: k.public})
+	if err == nil && len(document) == 0 {
+		err = errors.New("no document")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("envelope: attesting the recipient's key: %w", err)
+	}
+	return document, nil
+}

@@ -142,12 +142,7 @@ func (c *Client) Open(ctx context.Context, sealed []byte, ec EncryptionContext, 
 	if err != nil {
 		return nil, err
 	}
-	defer r.Close()
-	plaintext := make([]byte, r.Size())
-	if _, err := r.ReadAt(plaintext, 0); err != nil && err != io.EOF {
-		return nil, err
-	}
-	return plaintext, nil
+	return readAll(r)
 }
 
 // streamKey checks the header against what the caller expects before KMS is
@@ -156,11 +151,8 @@ func (c *Client) streamKey(ctx context.Context, h StreamHeader, ec EncryptionCon
 	if err := c.checkContext(ec); err != nil {
 		return nil, err
 	}
-	if h.KeyID != c.opts.KeyID {
-		return nil, ErrKeyMismatch
-	}
-	if !sameContext(h.Context, ec) {
-		return nil, ErrContextMismatch
+	if err := checkStreamHeader(h, c.opts.KeyID, ec); err != nil {
+		return nil, err
 	}
 	decrypt := opts.Decrypt
 	if decrypt == nil {

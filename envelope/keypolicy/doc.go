@@ -23,6 +23,12 @@
 //		Measurements: []attest.Measurement{{Name: "v1.4", PCRs: attest.PCRs{0: pcr0, 1: pcr1, 2: pcr2}}},
 //	}.Policy()
 //
+// Where no credentials should travel, leave Enclaves out and set Delegated:
+// clients then sign the one request to decrypt that the enclave sends
+// (envelope.SignDecrypt), and the policy lets the clients' own roles decrypt
+// requests only with an attestation of the enclave. Set SealedResponses as well
+// where answers do not pass through KMS.
+//
 // # Judging one
 //
 // Lint reads any key policy and says of each flaw what an attacker does with

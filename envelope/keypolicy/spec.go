@@ -28,7 +28,8 @@ type Spec struct {
 	// so that they can help themselves to its use: keep this role apart from
 	// everything that runs. At least one is required.
 	Admins []string
-	// Clients encrypt requests and decrypt responses. At least one is required.
+	// Clients encrypt requests and, unless SealedResponses is set, decrypt
+	// responses. At least one is required.
 	Clients []string
 	// Enclaves are the roles whose credentials the enclave uses. The parent
 	// has them too, and by themselves they open nothing. None is needed with
@@ -43,6 +44,11 @@ type Spec struct {
 	// opens was made in the enclave. With Delegated it covers clients' signed
 	// requests too.
 	AttestedResponses bool
+	// SealedResponses is for answers that come back encrypted to the client
+	// itself, as those of package session do: the key then has nothing to do
+	// with responses, and nobody is granted anything for them. It excludes
+	// AttestedResponses.
+	SealedResponses bool
 	// Measurements are the builds of the enclave that may decrypt, at least
 	// one and at most 8. Each needs PCR0, the whole image; PCR1, 2, 3, 4, 8
 	// and 16 to 31 narrow it where given.
@@ -90,10 +96,13 @@ func (s Spec) Policy() ([]byte, error) {
 	}, {
 		Sid: "ClientsWriteRequests", Principal: s.Clients, Action: []string{"kms:Encrypt"},
 		Condition: s.when(DirectionRequest, nil),
-	}, {
-		Sid: "ClientsReadResponses", Principal: s.Clients, Action: []string{"kms:Decrypt"},
-		Condition: s.when(DirectionResponse, nil),
 	}}
+	if !s.SealedResponses {
+		list = append(list, statementJSON{
+			Sid: "ClientsReadResponses", Principal: s.Clients, Action: []string{"kms:Decrypt"},
+			Condition: s.when(DirectionResponse, nil),
+		})
+	}
 	attested := s.Enclaves
 	if s.Delegated {
 		attested = append(slices.Clone(attested), s.Clients...)
@@ -110,7 +119,7 @@ func (s Spec) Policy() ([]byte, error) {
 			})
 		}
 	}
-	if !s.AttestedResponses && len(s.Enclaves) > 0 {
+	if !s.AttestedResponses && !s.SealedResponses && len(s.Enclaves) > 0 {
 		list = append(list, statementJSON{
 			Sid: "EnclaveWritesResponses", Principal: s.Enclaves, Action: []string{"kms:Encrypt"},
 			Condition: s.when(DirectionResponse, nil),
@@ -212,6 +221,9 @@ func (s Spec) check() error {
 	}
 	if n := len(s.Measurements); n == 0 || n > maxMeasurements {
 		return &SpecError{"Measurements", fmt.Sprintf("there are %d; 1 to %d are needed", n, maxMeasurements)}
+	}
+	if s.SealedResponses && s.AttestedResponses {
+		return &SpecError{"SealedResponses", "excludes AttestedResponses: one says that the key has no part in responses, the other which"}
 	}
 	for i, m := range s.Measurements {
 		if err := s.checkPCRs(m.PCRs); err != nil {

@@ -34,9 +34,12 @@ func TestSpecGolden(t *testing.T) {
 
 // TestSpecPassesLint tries every combination of options.
 func TestSpecPassesLint(t *testing.T) {
-	for i := range 16 {
+	for i := range 32 {
 		s := spec()
 		s.AttestedResponses = i&1 != 0
+		if s.SealedResponses = i&16 != 0; s.SealedResponses {
+			s.AttestedResponses = false
+		}
 		var delegating []string
 		if s.Delegated = i&2 != 0; s.Delegated {
 			delegating = s.Clients
@@ -90,6 +93,7 @@ func TestSpecRefuses(t *testing.T) {
 		{"second ARN", "Enclaves", func(s *keypolicy.Spec) { s.Enclaves = []string{parent, "x"} }},
 		{"two duties", "Enclaves", func(s *keypolicy.Spec) { s.Enclaves = []string{admin} }},
 		{"twice", "Clients", func(s *keypolicy.Spec) { s.Clients = []string{client, client} }},
+		{"two kinds of responses", "SealedResponses", func(s *keypolicy.Spec) { s.SealedResponses, s.AttestedResponses = true, true }},
 		{"no measurement", "Measurements", func(s *keypolicy.Spec) { s.Measurements = nil }},
 		{"too many", "Measurements", func(s *keypolicy.Spec) { s.Measurements = make([]attest.Measurement, 9) }},
 		{"nothing measured", "Measurements", of(nil)},
@@ -138,7 +142,7 @@ func FuzzSpec(f *testing.F) {
 		s.Clients = []string{arn}
 		s.Context = map[string]string{name: value}
 		s.Measurements[1].PCRs[1] = pcr
-		s.Delegated, s.AttestedResponses = flags&1 != 0, flags&2 != 0
+		s.Delegated, s.AttestedResponses, s.SealedResponses = flags&1 != 0, flags&2 != 0, flags&4 != 0
 		policy, err := s.Policy()
 		if err != nil {
 			if !errors.Is(err, keypolicy.ErrSpec) {

@@ -1,0 +1,73 @@
+package sessionrpc
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/vsockrpc"
+)
+
+// Handler answers one opened request. It should clear the payload when done.
+//
+// Its error ends the answer: a *session.RemoteError reaches the client as it
+// is, sealed, and any other as the code "internal", since its text might repeat
+// a secret. So does a panic, for this request only. With no error, an answer
+// that has not ended is ended as whole.
+type Handler func(ctx context.Context, req *session.Request, resp *session.Response) error
+
+// codeInternal is what a client learns of an error that is not meant for it.
+const codeInternal = "internal"
+
+// Register serves sessions on s, under MethodAttest and MethodAsk. The server
+// should take messages of session.MaxRequest bytes.
+func Register(s *vsockrpc.Server, e *session.Enclave, h Handler) {
+	s.Handle(MethodAttest, func(ctx context.Context, request []byte) ([]byte, error) {
+		answer, err := e.Attest(ctx, request)
+		if err != nil {
+			return nil, refuse(err)
+		}
+		return answer, nil
+	})
+	s.HandleStream(MethodAsk, func(ctx context.Context, stream *vsockrpc.ServerStream) error {
+		return serve(ctx, e, h, stream)
+	})
+}
+
+func serve(ctx context.Context, e *session.Enclave, h Handler, stream *vsockrpc.ServerStream) error {
+	message, err := stream.Recv()
+	if err != nil {
+		if errors.Is(err, io.EOF) {
+			return refuse(session.ErrMalformed)
+		}
+		return err
+	}
+	req, err := e.Open(message)
+	if err != nil {
+		return refuse(err)
+	}
+	resp, err := req.Respond(stream.Send)
+	if err != nil {
+		return refuse(err)
+	}
+	finished := false
+	defer func() {
+		if !finished { // a panic, which the server recovers from
+			resp.Fail(&session.RemoteError{Code: codeInternal})
+		}
+	}()
+	err = h(ctx, req, resp)
+	finished = true
+	if resp.Ended() {
+		return nil
+	}
+	if err == nil {
+		return resp.End()
+	}
+	remote, ok := errors.AsType[*session.RemoteError](err)
+	if !ok {
+		remote = &session.RemoteError{Code: codeInternal}
+	}
+	return resp.Fail(remote)
+}
