@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/nitroseal/nitroseal/envelope/kmstest"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
@@ -24,8 +26,9 @@ names.
 
 func runKMS(ctx context.Context, args []string, s streams) error {
 	fs := newFlags("kms", kmsAbout, s)
-	configFile := fs.String("config", "", "`file` with region, key alias, key policy, principals and NSM root (required)")
+	configFile := fs.String("config", "", "`file` with region, keys and their policies, principals and NSM root (required)")
 	listen := fs.String("listen", "127.0.0.1:0", "`host:port` to serve HTTPS on")
+	plain := fs.String("plain-listen", "", "`host:port` of this machine to serve plain HTTP on as well, for clients that do not know the CA")
 	caOut := fs.String("ca-out", "", "`file` to write the server's throw-away CA certificate to (required)")
 	supervised := supervisedFlag(fs)
 	if err := parse(fs, args, s); err != nil {
@@ -33,6 +36,9 @@ func runKMS(ctx context.Context, args []string, s streams) error {
 	}
 	if *configFile == "" || *caOut == "" {
 		return badUsage(fs, "-config and -ca-out are required")
+	}
+	if *plain != "" && !onThisMachine(*plain) {
+		return badUsage(fs, "-plain-listen must be a loopback address")
 	}
 	ctx, cancel := supervise(ctx, *supervised, s.in)
 	defer cancel()
@@ -55,18 +61,38 @@ func runKMS(ctx context.Context, args []string, s streams) error {
 			return err
 		}
 	}
-	arn, err := srv.CreateKey(kmstest.KeyOptions{Policy: string(config.Policy), Alias: config.Alias})
-	if err != nil {
-		return err
+	arns := map[string]string{}
+	for _, k := range config.Keys {
+		if arns[k.Alias], err = srv.CreateKey(kmstest.KeyOptions{Policy: string(k.Policy), Alias: k.Alias}); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(*caOut, srv.CACertPEM(), 0o644); err != nil {
 		return err
 	}
-	if err := sayReady(s.out, local.KMSReady{Endpoint: srv.URL(), CAFile: *caOut, KeyARN: arn}); err != nil {
+	ready := local.KMSReady{Endpoint: srv.URL(), CAFile: *caOut, KeyARNs: arns}
+	if *plain != "" {
+		l, err := net.Listen("tcp", *plain)
+		if err != nil {
+			return err
+		}
+		also := &http.Server{Handler: srv.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second}
+		defer also.Close()
+		go also.Serve(l)
+		ready.PlainEndpoint = "http://" + l.Addr().String()
+	}
+	if err := sayReady(s.out, ready); err != nil {
 		return err
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// onThisMachine reports whether a host:port to listen on is for this machine only.
+func onThisMachine(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	ip := net.ParseIP(host)
+	return err == nil && (host == "localhost" || ip != nil && ip.IsLoopback())
 }
 
 func readKMSConfig(name string) (local.KMSConfig, *x509.Certificate, error) {

@@ -3,7 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,10 +17,12 @@ import (
 	"time"
 
 	"github.com/nitroseal/nitroseal/attest"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/examples/chatbot/model"
+	"github.com/nitroseal/nitroseal/inference"
 )
 
 // binary is the chatbot, built once for all tests of the pipeline.
@@ -72,7 +74,7 @@ func startCluster(t *testing.T, edit func(*local.Options)) *local.Cluster {
 	t.Cleanup(func() {
 		c.Close()
 		if t.Failed() {
-			for _, name := range []string{"kms", "parent", "enclave"} {
+			for _, name := range []string{"kms", "parent", "enclave", "enclave2"} {
 				log, _ := os.ReadFile(filepath.Join(dir, name+".log"))
 				t.Logf("%s:\n%s", name, log)
 			}
@@ -84,25 +86,36 @@ func startCluster(t *testing.T, edit func(*local.Options)) *local.Cluster {
 
 func newClient(t *testing.T, c *local.Cluster) *chat.Client {
 	t.Helper()
-	client, err := c.Client(nil)
+	client, err := c.Client(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return client
 }
 
-// ask asks within a deadline that only a hang would miss.
-func ask(t *testing.T, c *chat.Client, question string) (string, error) {
+// asked is a question as a user types it.
+func asked(question string) ask.Question {
+	return ask.Question{Request: inference.Request{Messages: []inference.Message{{Role: inference.RoleUser, Content: question}}}}
+}
+
+// answerOf asks within a deadline that only a hang would miss.
+func answerOf(t *testing.T, c *chat.Client, question string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	answer, err := c.Ask(ctx, question, chat.Sampling{})
-	return strings.TrimSpace(answer.Text), err
+	var text strings.Builder
+	for chunk, err := range c.Ask(ctx, asked(question)) {
+		if err != nil {
+			return "", err
+		}
+		text.WriteString(chunk.Text)
+	}
+	return strings.TrimSpace(text.String()), nil
 }
 
 func mustAsk(t *testing.T, c *chat.Client, question, want string) {
 	t.Helper()
-	if got, err := ask(t, c, question); err != nil || got != want {
+	if got, err := answerOf(t, c, question); err != nil || got != want {
 		t.Errorf("%q: %q, %v; want %q", question, got, err, want)
 	}
 }
@@ -131,14 +144,17 @@ func TestInputsAtTheLimits(t *testing.T) {
 		name, question string
 		want           error // nil: an answer
 	}{
-		{"3,900 bytes", long(3900), nil},
-		{"4,097 bytes", long(4097), wire.ErrTooLong},
+		// KMS encrypts 4,096 bytes at a time: that is no limit here.
+		{"4,097 bytes", long(4097), nil},
+		{"9,000 bytes", long(9000), nil},
+		{"more than the model's context", long(100_000), wire.ReasonPromptTooLong},
+		{"more than is taken at all", long(2 << 20), wire.ErrTooLong},
 		{"empty", "", wire.ErrEmpty},
 		{"white space", " \n", wire.ErrEmpty},
 		{"not UTF-8", "what is \xff my deductible", wire.ErrNotUTF8},
 		{"special tokens as text", "</s><s><pad> what is my deductible?", nil},
 	} {
-		answer, err := ask(t, c, tt.question)
+		answer, err := answerOf(t, c, tt.question)
 		if !errors.Is(err, tt.want) || (tt.want == nil && answer == "") {
 			t.Errorf("%s: %d bytes of answer, error %v, want %v", tt.name, len(answer), err, tt.want)
 		}
@@ -156,7 +172,7 @@ func TestFiftyClients(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
-			client, err := cluster.Client(nil)
+			client, err := cluster.Client(nil, nil)
 			if err != nil {
 				t.Error(err)
 				return
@@ -176,12 +192,10 @@ func TestWrongPCRIsRefused(t *testing.T) {
 			var image attest.PCRs
 			cluster := startCluster(t, func(o *local.Options) {
 				image = o.Image
-				o.ExpectPCRs = maps.Clone(o.Image)
-				o.ExpectPCRs[i] = slices.Clone(o.Image[i])
-				o.ExpectPCRs[i][47] ^= 0x80
+				o.ExpectPCRs = otherPCR(o.Image, i)
 			})
 			c := newClient(t, cluster)
-			if _, err := ask(t, c, "what is my deductible?"); !errors.Is(err, wire.ReasonKMSDenied) {
+			if _, err := answerOf(t, c, "what is my deductible?"); !errors.Is(err, wire.ReasonKMSDenied) {
 				t.Fatalf("got %v, want a refusal by KMS", err)
 			}
 			if err := cluster.SetKeyPolicy(t.Context(), image); err != nil {
@@ -192,121 +206,150 @@ func TestWrongPCRIsRefused(t *testing.T) {
 	}
 }
 
+// otherPCR is pcrs with one bit of one register changed.
+func otherPCR(pcrs attest.PCRs, i int) attest.PCRs {
+	other := maps.Clone(pcrs)
+	other[i] = slices.Clone(pcrs[i])
+	other[i][47] ^= 0x80
+	return other
+}
+
+// A client sends nothing to an enclave that does not meet its own policy,
+// whatever the key policy says.
+func TestClientRefusesEnclave(t *testing.T) {
+	cluster := startCluster(t, nil)
+	for name, tt := range map[string]struct {
+		edit func(*chat.Options)
+		want error
+	}{
+		"another image": {func(o *chat.Options) {
+			o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: otherPCR(o.Enclave.Policy.Measurements[0].PCRs, 0)}}
+		}, attest.ErrPolicy},
+		"no policy":     {func(o *chat.Options) { o.Enclave.Policy = attest.Policy{} }, attest.ErrPolicy},
+		"AWS's root":    {func(o *chat.Options) { o.Enclave.Roots = nil }, attest.ErrUntrusted},
+		"another model": {func(o *chat.Options) { o.ModelDigest = strings.Repeat("0", 64) }, chat.ErrModel},
+		"another model in PCR16": {func(o *chat.Options) {
+			pcrs := maps.Clone(o.Enclave.Policy.Measurements[0].PCRs).Extended(modelPCR, []byte("another"))
+			o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: pcrs}}
+		}, attest.ErrPolicy},
+	} {
+		c, err := cluster.Client(nil, tt.edit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := answerOf(t, c, "what is my deductible?"); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v, want %v", name, err, tt.want)
+		}
+	}
+	// PCR16 holds the model, so a policy can name it.
+	digest, err := hex.DecodeString(model.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := cluster.Client(nil, func(o *chat.Options) {
+		pcrs := maps.Clone(o.Enclave.Policy.Measurements[0].PCRs).Extended(modelPCR, digest)
+		o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: pcrs}}
+		o.ModelDigest = model.Digest
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAsk(t, c, "tell me a joke", joke)
+}
+
+// Credentials and questions without KMS are taken only by enclaves that were
+// told to.
+func TestOtherForms(t *testing.T) {
+	forms := map[string]func(*chat.Options){
+		"credentials": func(o *chat.Options) { o.SendCredentials = o.Sign.Credentials },
+		"without KMS": func(o *chat.Options) { o.KMS = nil },
+	}
+	cluster := startCluster(t, nil)
+	for name, form := range forms {
+		c, err := cluster.Client(nil, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := answerOf(t, c, "tell me a joke"); !errors.Is(err, wire.ReasonForm) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	cluster = startCluster(t, func(o *local.Options) {
+		o.EnclaveArgs = append(o.EnclaveArgs, "-take-credentials", "-without-kms")
+	})
+	for _, form := range forms {
+		c, err := cluster.Client(nil, form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		mustAsk(t, c, "tell me a joke", joke)
+	}
+}
+
 func TestKilledEnclave(t *testing.T) {
 	cluster := startCluster(t, nil)
 	c := newClient(t, cluster)
 	mustAsk(t, c, "tell me a joke", joke)
-	cluster.KillEnclave()
-	if _, err := ask(t, c, "tell me a joke"); !errors.Is(err, wire.ReasonUnavailable) {
+	cluster.KillEnclave(0)
+	if _, err := answerOf(t, c, "tell me a joke"); !errors.Is(err, wire.ReasonUnavailable) {
 		t.Fatalf("with the enclave killed: %v", err)
 	}
-	if err := cluster.StartEnclave(t.Context()); err != nil {
+	if err := cluster.StartEnclave(t.Context(), 0); err != nil {
 		t.Fatal(err)
+	}
+	mustAsk(t, c, "what is my deductible?", deductible)
+	// One that is replaced between two questions has another key.
+	cluster.KillEnclave(0)
+	if err := cluster.StartEnclave(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := cluster.Client(nil, func(o *chat.Options) { o.RetryElsewhere = true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAsk(t, elsewhere, "what is my deductible?", deductible)
+}
+
+// With two enclaves each client's questions go to the one that has its key,
+// and to the other when that is gone.
+func TestTwoEnclaves(t *testing.T) {
+	cluster := startCluster(t, func(o *local.Options) { o.Enclaves = 2 })
+	modules := map[string]bool{}
+	for range 8 {
+		c := newClient(t, cluster)
+		mustAsk(t, c, "tell me a joke", joke)
+		a, err := c.Attestation(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		modules[a.Document.ModuleID] = true
+	}
+	if len(modules) != 2 {
+		t.Errorf("%d enclaves answered", len(modules))
+	}
+	c := newClient(t, cluster)
+	mustAsk(t, c, "tell me a joke", joke)
+	cluster.KillEnclave(0)
+	// The first question may have been sealed to the one that is gone.
+	if _, err := answerOf(t, c, "tell me a joke"); err != nil && !errors.Is(err, wire.ReasonUnavailable) && !errors.Is(err, wire.ReasonKeyUnknown) {
+		t.Errorf("with one enclave killed: %v", err)
 	}
 	mustAsk(t, c, "what is my deductible?", deductible)
 }
 
-// runDemoProcess runs chatbot demo as a user does.
-func runDemoProcess(t *testing.T, args ...string) (code int, out, errOut string) {
-	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var o, e bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), path, append([]string{"demo"}, args...)...)
-	cmd.Stdout, cmd.Stderr = &o, &e
-	var exit *exec.ExitError
-	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
-		t.Fatal(err)
-	}
-	return cmd.ProcessState.ExitCode(), o.String(), e.String()
-}
-
-func TestDemoCommand(t *testing.T) {
-	code, out, log := runDemoProcess(t, "-v", "-q", "tell me a joke")
-	if code != exitOK || strings.TrimSpace(out) != joke {
-		t.Errorf("exit status %d, standard output %q", code, out)
-	}
-	for n := 1; n <= 7; n++ {
-		if !strings.Contains(log, fmt.Sprintf(" %d ", n)) {
-			t.Errorf("step %d is not told", n)
+func TestReceiptOfAnAnswer(t *testing.T) {
+	c := newClient(t, startCluster(t, nil))
+	q := asked("what is my deductible?")
+	q.Receipt = true
+	var file []byte
+	for chunk, err := range c.Ask(t.Context(), q) {
+		if err != nil {
+			t.Fatal(err)
 		}
+		file = chunk.Receipt
 	}
-	for _, secret := range []string{"joke", "Larkfield benefits"} {
-		if strings.Contains(log, secret) {
-			t.Errorf("the steps tell %q", secret)
-		}
-	}
-	if t.Failed() {
-		t.Log(log)
-	}
-}
-
-func TestBreakPCR(t *testing.T) {
-	code, out, log := runDemoProcess(t, "-break-pcr", "-q", "what is my deductible?")
-	if code != exitOK || !strings.Contains(log, "AccessDeniedException") || strings.TrimSpace(out) != deductible {
-		t.Errorf("exit status %d, output %q, log\n%s", code, out, log)
-	}
-}
-
-// The client command by itself, against a running pipeline.
-func TestClientCommand(t *testing.T) {
-	cluster := startCluster(t, nil)
-	info, err := cluster.Info()
-	if err != nil {
-		t.Fatal(err)
-	}
-	args := []string{"client", "-parent", info.ParentURL, "-region", info.Region, "-key-arn", info.KeyARN,
-		"-kms-endpoint", info.KMSEndpoint, "-kms-ca", info.KMSCAFile,
-		"-credentials", info.CredentialsFile, "-delegate", info.DelegateFile, "-q", "what is my deductible?", "-json"}
-	var out, log bytes.Buffer
-	if code := run(t.Context(), args, streams{strings.NewReader(""), &out, &log}); code != exitOK {
-		t.Fatalf("exit status %d: %s", code, &log)
-	}
-	var reply struct {
-		Answer       string `json:"answer"`
-		FinishReason string `json:"finish_reason"`
-	}
-	if err := json.Unmarshal(out.Bytes(), &reply); err != nil || reply.Answer != deductible || reply.FinishReason != "stop" {
-		t.Errorf("%q, %v", &out, err)
-	}
-}
-
-// demo -keep tells how to reach everything, and cleans up when interrupted.
-func TestKeep(t *testing.T) {
-	path, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.CommandContext(t.Context(), path, "demo", "-keep")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var info local.Info
-	if err := json.NewDecoder(out).Decode(&info); err != nil {
-		t.Fatal(err)
-	}
-	for _, field := range []string{info.ParentURL, info.KMSEndpoint, info.KeyARN, info.KeyAlias, info.Region, info.AccessKeyID, info.SecretAccessKey, info.SessionToken} {
-		if field == "" {
-			t.Errorf("a field is empty: %+v", info.PIDs)
-		}
-	}
-	if code, answer, errOut := runArgs(t, "", "client", "-parent", info.ParentURL, "-key-arn", info.KeyARN, "-kms-endpoint", info.KMSEndpoint, "-kms-ca", info.KMSCAFile,
-		"-credentials", info.CredentialsFile, "-delegate", info.DelegateFile, "-q", "tell me a joke"); code != exitOK || answer != joke+"\n" {
-		t.Errorf("exit status %d, %q, %q", code, answer, errOut)
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil {
-		t.Error(err)
-	}
-	if _, err := os.Stat(info.KMSCAFile); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the folder of sockets and keys is left: %v", err)
+	r, err := wire.ParseReceiptFile(file)
+	if err != nil || strings.TrimSpace(r.Answer) != deductible || r.ModelDigest != model.Digest {
+		t.Errorf("%v, %v", r, err)
 	}
 }

@@ -123,7 +123,11 @@ func (f sealedFlags) readCredentials(ctx context.Context) (aws.CredentialsProvid
 	if !json.Valid(data) {
 		return nil, fmt.Errorf("what %s gives is no JSON", *f.credentials)
 	}
-	return parseCredentials(*f.credentials, data)
+	creds, err := parseCredentials(*f.credentials, data)
+	if err != nil {
+		return nil, err
+	}
+	return credentialsOf(creds.AccessKeyID, creds.SecretAccessKey, creds.SessionToken), nil
 }
 
 // openFileOrAddr opens a file, or what a peer sends at a vsockrpc address until

@@ -18,8 +18,8 @@ const f16File = "../../inference/llama/testdata/larkfield-bloom-f16.gguf"
 // sealFor seals a model with a cluster's KMS, as its owner.
 func sealFor(t *testing.T, info local.Info, in, out string) (code int, stdout, stderr string) {
 	t.Helper()
-	return runArgs(t, "", "model", "seal", "-in", in, "-out", out, "-key-arn", info.KeyARN, "-region", info.Region,
-		"-kms-endpoint", info.KMSEndpoint, "-kms-ca", info.KMSCAFile, "-credentials", info.CredentialsFile)
+	return runArgs(t, "", "model", "seal", "-in", in, "-out", out, "-key-arn", info.SealedKeyARN, "-region", info.Region,
+		"-kms-endpoint", info.KMSTLSEndpoint, "-kms-ca", info.KMSCAFile, "-credentials", info.CredentialsFile)
 }
 
 // startSealedEnclave starts an enclave in the place of the cluster's. It returns
@@ -32,8 +32,8 @@ func startSealedEnclave(t *testing.T, info local.Info, args ...string) (ready lo
 	}
 	dir := filepath.Dir(info.KMSCAFile)
 	all := append([]string{"enclave", "-supervised", "-listen", "unix://" + dir + "/enclave.sock", "-simulate-nsm", dir + "/nsm-ca.pem",
-		"-region", info.Region, "-key-arn", info.KeyARN, "-kms-endpoint", info.KMSEndpoint, "-kms-ca", info.KMSCAFile,
-		"-egress", strings.TrimPrefix(info.KMSEndpoint, "https://") + "=unix://" + dir + "/kms.sock", "-threads", "1"}, args...)
+		"-region", info.Region, "-key-arn", info.SealedKeyARN, "-kms-endpoint", info.KMSTLSEndpoint, "-kms-ca", info.KMSCAFile,
+		"-egress", strings.TrimPrefix(info.KMSTLSEndpoint, "https://") + "=unix://" + dir + "/kms.sock", "-threads", "1"}, args...)
 	cmd := exec.CommandContext(t.Context(), path, all...)
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -70,10 +70,7 @@ func startSealedEnclave(t *testing.T, info local.Info, args ...string) (ready lo
 // the enclave from starting, and it says what.
 func TestSealedModel(t *testing.T) {
 	cluster := startCluster(t, nil)
-	info, err := cluster.Info()
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := cluster.Info()
 	dir := filepath.Dir(info.KMSCAFile) // short, for sockets
 	sealed := filepath.Join(dir, "model.sealed")
 	code, out, errOut := sealFor(t, info, f16File, sealed)
@@ -89,9 +86,9 @@ func TestSealedModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster.KillEnclave()
+	cluster.KillEnclave(0)
 	args := func(model string) []string {
-		return []string{"-sealed-model", model, "-sealed-model-credentials", info.DelegateFile, "-model-digest", digest}
+		return []string{"-sealed-model", model, "-sealed-model-credentials", info.CredentialsFile, "-model-digest", digest}
 	}
 
 	// The key policy names the image with the embedded model until now.
@@ -125,7 +122,7 @@ func TestSealedModel(t *testing.T) {
 		"plain model":     {[]byte("GGUF no sealed stream at all"), args(dir + "/bad"), "no sealed stream"},
 		"no such file":    {nil, args(dir + "/none"), "no such file"},
 		"nobody there":    {nil, args("unix://" + dir + "/none"), "sealed model: "},
-		"another digest":  {nil, []string{"-sealed-model", sealed, "-sealed-model-credentials", info.DelegateFile, "-model-digest", none}, "it is not the model of -model-digest"},
+		"another digest":  {nil, []string{"-sealed-model", sealed, "-sealed-model-credentials", info.CredentialsFile, "-model-digest", none}, "it is not the model of -model-digest"},
 		"no credentials":  {nil, credentials(dir + "/none"), "credentials for the sealed model"},
 		"bad credentials": {nil, credentials(sealed), "is no JSON"},
 	} {
@@ -142,7 +139,7 @@ func TestSealedModel(t *testing.T) {
 	}
 
 	// The parent has the file, the enclave only what it receives.
-	startParent(t, "-offer", "unix://"+dir+"/model.sock="+sealed, "-offer", "unix://"+dir+"/creds.sock="+info.DelegateFile)
+	startParent(t, "-offer", "unix://"+dir+"/model.sock="+sealed, "-offer", "unix://"+dir+"/creds.sock="+info.CredentialsFile)
 	ready, refusal := startSealedEnclave(t, info, "-sealed-model", "unix://"+dir+"/model.sock", "-sealed-model-credentials", "unix://"+dir+"/creds.sock",
 		"-model-digest", strings.ToUpper(digest))
 	if refusal != "" {
@@ -159,17 +156,14 @@ func TestSealedModel(t *testing.T) {
 // What cannot be sealed leaves no file.
 func TestModelSealFailures(t *testing.T) {
 	cluster := startCluster(t, nil)
-	info, err := cluster.Info()
-	if err != nil {
-		t.Fatal(err)
-	}
+	info := cluster.Info()
 	dir := t.TempDir()
 	noModel := filepath.Join(dir, "text")
 	if err := os.WriteFile(noModel, []byte("no model"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	enclaves := info
-	enclaves.CredentialsFile = info.DelegateFile
+	enclaves.CredentialsFile = info.CredentialsFile
 	out := filepath.Join(dir, "out")
 	for name, tt := range map[string]struct {
 		info     local.Info

@@ -1,221 +1,306 @@
-// Package chat is the chatbot's client: it encrypts a question with KMS, posts
-// it to the parent and opens the answer. Question and answer exist in clear
-// only here and inside the enclave.
+// Package chat is the chatbot's client: it verifies the enclave, seals each
+// question under KMS and to the enclave's key, and opens the answer as it
+// comes. Question and answer exist in clear only here and inside the enclave.
 package chat
 
 import (
 	"bytes"
 	"context"
-	"encoding/json"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
+	"iter"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
+	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/step"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
+	"github.com/nitroseal/nitroseal/inference"
 )
-
-// DefaultTemplate is the prompt form of the embedded model; %s is the question.
-const DefaultTemplate = "Question: %s\nAnswer:"
 
 // Options configures a Client.
 type Options struct {
 	// ParentURL is the parent's base URL, such as https://parent.example:5001.
-	// The delegated credentials travel in the requests, so plain http is
-	// taken for loopback addresses only, unless PlainHTTP is set.
 	ParentURL string
-	// PlainHTTP allows http to any host.
-	PlainHTTP bool
-	// KMS encrypts questions and opens answers, with the user's own
-	// credentials, which stay in this process.
+	// Enclave says which enclave is trusted. Its zero Policy trusts none.
+	Enclave attest.Options
+	// Simulated says that Enclave.Roots are not AWS's.
+	Simulated bool
+	// KMS seals questions, with the user's own credentials, which stay in this
+	// process. nil means without KMS: then only the session protects the
+	// question, and the enclave must have been told to accept that.
 	KMS *envelope.Client
-	// Delegate gives the credentials that are sent along for the enclave's
-	// KMS calls. The parent can read them: they should be good for nothing
-	// but the enclave's two calls.
-	Delegate aws.CredentialsProvider
-	// Region of the key.
-	Region string
-	// Template is the model's prompt form with one %s for the question.
-	// Empty means DefaultTemplate.
-	Template string
-	// KeepCase sends the question as it was typed. Otherwise it is sent in
-	// lower case, which is how the embedded model was trained.
+	// Sign says with what the KMS requests are signed that the enclave sends:
+	// credentials, key and endpoint. Its Enclave is not used.
+	Sign envelope.SignOptions
+	// SendCredentials are sent to the enclave, sealed, in place of a signed
+	// request. They let the enclave do all that they allow: discouraged.
+	SendCredentials aws.CredentialsProvider
+	// ModelDigest, if not empty, is the SHA-256 in hexadecimal that the model
+	// must have.
+	ModelDigest string
+	// KeepCase sends questions as they were typed also to a model that knows
+	// lower case only.
 	KeepCase bool
-	// HTTP is the client for the parent; nil means one without a time-out of
-	// its own (the context's deadline rules).
-	HTTP *http.Client
+	// RetryElsewhere asks again when another enclave has taken the place of
+	// the one that a question was sealed to (session.ClientOptions).
+	RetryElsewhere bool
 	// Steps, if not nil, is told of each step.
 	Steps *step.Printer
 }
 
-// Sampling says how the model chooses tokens. The zero value is greedy with
-// the enclave's default length.
-type Sampling struct {
-	MaxTokens   int
-	Temperature float32
-	TopK        int
-	Seed        uint32
-}
+// ErrModel: the enclave attests to answer with another model.
+var ErrModel = errors.New("the enclave answers with another model than the one that is asked for")
 
-// Client asks questions. It is safe for concurrent use.
+// Client is an ask.Asker. It is safe for concurrent use.
 type Client struct {
-	opts Options
-	url  string
+	opts    Options
+	session *session.Client
+	scope   [wire.ScopeSize]byte
 }
 
-// New checks opts and returns a Client.
+var _ ask.Asker = (*Client)(nil)
+
+// New checks opts and returns a Client. It does not connect yet.
 func New(opts Options) (*Client, error) {
-	if opts.Template == "" {
-		opts.Template = DefaultTemplate
+	transport, err := sessionrpc.NewHTTPTransport(sessionrpc.HTTPOptions{URL: opts.ParentURL})
+	if err != nil {
+		return nil, errors.New("the parent's URL must be http://HOST:PORT or https://HOST:PORT")
 	}
-	if strings.Count(opts.Template, "%s") != 1 {
-		return nil, errors.New("chat: the prompt template needs exactly one %s")
+	if opts.Enclave.Cache == nil {
+		opts.Enclave.Cache = attest.NewChainCache(0)
 	}
-	if opts.KMS == nil || opts.Delegate == nil || opts.Region == "" {
-		return nil, errors.New("chat: KMS, Delegate and Region are required")
-	}
-	u, err := url.Parse(opts.ParentURL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, errors.New("chat: the parent's URL must be http://HOST:PORT or https://HOST:PORT")
-	}
-	if u.Scheme == "http" && !opts.PlainHTTP && !loopback(u.Hostname()) {
-		return nil, errors.New("chat: plain http to another machine would show the delegated credentials to the network: use https")
-	}
-	if opts.HTTP == nil {
-		opts.HTTP = &http.Client{Transport: &http.Transport{
-			Proxy:               http.ProxyFromEnvironment,
-			MaxIdleConnsPerHost: 64,
-			IdleConnTimeout:     time.Minute,
-		}}
-	}
-	return &Client{opts: opts, url: u.JoinPath(wire.Path).String()}, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// Ask sends one question and waits for its answer, until ctx ends.
-//
-// Errors: wire.ErrEmpty, wire.ErrNotUTF8 and wire.ErrTooLong for the question
-// itself; a wire.Reason for whatever parent, enclave or the enclave's KMS
-// calls refused; envelope's errors for the client's own KMS calls. All of them
-// work with errors.Is.
-func (c *Client) Ask(ctx context.Context, question string, s Sampling) (wire.Answer, error) {
-	if !utf8.ValidString(question) {
-		return wire.Answer{}, wire.ErrNotUTF8
-	}
-	if strings.TrimSpace(question) == "" {
-		return wire.Answer{}, wire.ErrEmpty
-	}
-	if !c.opts.KeepCase {
-		question = strings.ToLower(question)
-	}
-	plaintext, err := wire.EncodeQuestion(wire.Question{
-		Prompt:    strings.Replace(c.opts.Template, "%s", question, 1),
-		MaxTokens: s.MaxTokens, Temperature: s.Temperature, TopK: s.TopK, Seed: s.Seed,
+	opts.Sign.Enclave = opts.Enclave
+	s, err := session.NewClient(session.ClientOptions{
+		Transport: transport, Enclave: opts.Enclave, RetryElsewhere: opts.RetryElsewhere,
 	})
 	if err != nil {
-		return wire.Answer{}, err
+		return nil, err
 	}
-	defer clear(plaintext)
-
-	id := wire.NewRequestID()
-	start := time.Now()
-	sealed, err := c.opts.KMS.Encrypt(ctx, plaintext, wire.RequestContext(id))
-	if err != nil {
-		return wire.Answer{}, fmt.Errorf("encrypting the question: %w", err)
-	}
-	c.opts.Steps.Print(1, "encrypt", time.Since(start),
-		"question of %d bytes -> KMS ciphertext of %d bytes, context direction=request request=%s", len(plaintext), len(sealed), id)
-
-	reply, err := c.post(ctx, id, sealed)
-	if err != nil {
-		return wire.Answer{}, err
-	}
-
-	start = time.Now()
-	opened, err := c.opts.KMS.DecryptUnattested(ctx, reply.EncryptedData, wire.ResponseContext(id))
-	if err != nil {
-		return wire.Answer{}, fmt.Errorf("opening the answer: %w", err)
-	}
-	defer clear(opened)
-	answer, err := wire.DecodeAnswer(opened)
-	if err != nil {
-		return wire.Answer{}, err
-	}
-	c.opts.Steps.Print(7, "decrypt", time.Since(start),
-		"KMS ciphertext of %d bytes -> answer of %d bytes, context direction=response, same request", len(reply.EncryptedData), len(opened))
-	return answer, nil
+	c := &Client{opts: opts, session: s}
+	rand.Read(c.scope[:])
+	return c, nil
 }
 
-// post sends the encrypted question with the delegated credentials.
-func (c *Client) post(ctx context.Context, id string, sealed []byte) (wire.AskResponse, error) {
-	var none wire.AskResponse
-	creds, err := c.opts.Delegate.Retrieve(ctx)
-	if err != nil {
-		return none, fmt.Errorf("getting the credentials for the enclave: %w", err)
-	}
-	body, err := json.Marshal(&wire.AskRequest{
-		RequestID:       id,
-		AccessKeyID:     creds.AccessKeyID,
-		SecretAccessKey: creds.SecretAccessKey,
-		SessionToken:    creds.SessionToken,
-		Region:          c.opts.Region,
-		Ciphertext:      sealed,
-	})
-	if err != nil {
-		return none, errors.New("chat: cannot encode the request")
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
-	if err != nil {
-		return none, fmt.Errorf("chat: %w", err)
-	}
-	req.Header.Set("Content-Type", "application/json")
+// establish verifies an enclave, unless one was lately, and its model.
+func (c *Client) establish(ctx context.Context) (*session.Established, wire.Info, error) {
 	start := time.Now()
-	resp, err := c.opts.HTTP.Do(req)
+	e, err := c.session.Establish(ctx)
 	if err != nil {
-		if ctx.Err() != nil {
-			return none, fmt.Errorf("%w (no reply from the parent)", wire.ReasonDeadline)
+		return nil, wire.Info{}, translate(ctx, err)
+	}
+	info, err := c.infoOf(e)
+	if err != nil {
+		return nil, wire.Info{}, err
+	}
+	if !e.VerifiedAt.Before(start) {
+		c.opts.Steps.Print(1, "attest", time.Since(start), "document of %d bytes verified: PCR0=%.12s…, policy met, key %v (%v) until %s",
+			len(e.Raw), fmt.Sprintf("%x", []byte(e.Document.PCRs[0])), e.KeyID, e.Config.KEM, e.Config.NotAfter.Format("15:04 MST"))
+	}
+	return e, info, nil
+}
+
+// infoOf reads what the enclave attests, and holds its model to what is wanted.
+func (c *Client) infoOf(e *session.Established) (wire.Info, error) {
+	info, err := wire.DecodeInfo(e.Config.Info)
+	if err != nil {
+		return wire.Info{}, err
+	}
+	if want := c.opts.ModelDigest; want != "" && !strings.EqualFold(want, info.ModelDigest) {
+		return wire.Info{}, fmt.Errorf("%w: sha256 %s, not %s", ErrModel, info.ModelDigest, want)
+	}
+	return info, nil
+}
+
+// Attestation implements ask.Asker.
+func (c *Client) Attestation(ctx context.Context) (*ask.Attestation, error) {
+	e, info, err := c.establish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	a := &ask.Attestation{
+		Document: e.Document, Raw: e.Raw, Policy: c.opts.Enclave.Policy, Simulated: c.opts.Simulated, VerifiedAt: e.VerifiedAt,
+		Key: ask.Key{ID: e.KeyID.String(), Suite: e.Config.KEM.String(), NotAfter: e.Config.NotAfter},
+		Model: ask.Model{
+			Name: info.ModelName, Digest: info.ModelDigest, Parameters: info.Parameters,
+			MaxTokens: info.MaxTokens, Engine: info.Engine, Lowercase: info.Lowercase,
+		},
+		Parent: c.opts.ParentURL,
+	}
+	if c.opts.KMS != nil {
+		a.KMSKey = c.opts.Sign.KeyID
+	}
+	for _, m := range c.opts.Enclave.Policy.Measurements {
+		if meets(e.Document.PCRs, m.PCRs) {
+			a.Measurement = m.Name
+			break
 		}
-		return none, fmt.Errorf("the parent cannot be reached: %w", err)
 	}
-	defer resp.Body.Close()
-	data, err := io.ReadAll(io.LimitReader(resp.Body, wire.MaxMessage+1))
-	if err != nil {
-		return none, fmt.Errorf("reading the parent's reply: %w", err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		return none, replyError(resp.StatusCode, data)
-	}
-	var reply wire.AskResponse
-	if err := wire.DecodeJSON(data, &reply); err != nil {
-		return none, fmt.Errorf("the parent's reply: %w", err)
-	}
-	if reply.RequestID != id {
-		return none, errors.New("the parent's reply belongs to another request")
-	}
-	c.opts.Steps.Print(2, "post", time.Since(start), "%d bytes of JSON to %s, %d bytes back", len(body), c.url, len(data))
-	return reply, nil
+	return a, nil
 }
 
-// replyError makes the error of a reply that is not 200. The parent is not
-// trusted: a code that is not in the table becomes ReasonInternal, and its
-// text is never shown.
-func replyError(status int, data []byte) error {
-	var e wire.ErrorResponse
-	if wire.DecodeJSON(data, &e) != nil {
-		return fmt.Errorf("the parent answered HTTP %d: %w", status, wire.ReasonInternal)
+func meets(found, expected attest.PCRs) bool {
+	for i, v := range expected {
+		if !v.Equal(found[i]) {
+			return false
+		}
 	}
-	return wire.ParseReason(string(e.Error.Code))
+	return len(expected) > 0
+}
+
+// Ask implements ask.Asker. The questions of one Client may reuse each other's
+// work in the enclave; those of different Clients never do.
+func (c *Client) Ask(ctx context.Context, q ask.Question) iter.Seq2[ask.Chunk, error] {
+	return func(yield func(ask.Chunk, error) bool) {
+		if err := c.ask(ctx, q, yield); err != nil {
+			yield(ask.Chunk{}, err)
+		}
+	}
+}
+
+// ask yields the chunks, and returns why there are no more; nil also when the
+// caller has left the loop.
+func (c *Client) ask(ctx context.Context, q ask.Question, yield func(ask.Chunk, error) bool) error {
+	_, info, err := c.establish(ctx)
+	if err != nil {
+		return err
+	}
+	if info.Lowercase && !c.opts.KeepCase {
+		q.Request = lowercase(q.Request)
+	}
+	// What is wrong with the question is said before anybody is asked.
+	encoded, err := wire.EncodeQuestion(wire.Question{Request: q.Request, Scope: c.scope[:], Receipt: q.Receipt})
+	if err != nil {
+		return err
+	}
+	defer clear(encoded)
+
+	start := time.Now()
+	var text strings.Builder
+	segments, done := 0, false
+	for message, err := range c.session.Ask(ctx, c.payload(encoded)) {
+		if err != nil {
+			return translate(ctx, err)
+		}
+		segments++
+		chunk, err := wire.DecodeChunk(message)
+		clear(message)
+		if err != nil {
+			return err
+		}
+		if done {
+			return errors.New("chat: the enclave goes on after its last chunk")
+		}
+		done = chunk.FinishReason != ""
+		out := ask.Chunk{Chunk: chunk.Chunk}
+		if q.Receipt {
+			text.WriteString(chunk.Text)
+			if done {
+				if out.Receipt, err = c.receipt(&q.Request, text.String(), info.ModelDigest, chunk.Receipt); err != nil {
+					return err
+				}
+			}
+		}
+		if !yield(out, nil) {
+			return nil
+		}
+	}
+	if !done {
+		return errors.New("chat: the answer has no last chunk")
+	}
+	c.opts.Steps.Print(6, "answer", time.Since(start), "%d segments opened, each authentic and in order", segments)
+	return nil
+}
+
+// payload seals the encoded question under KMS, for this request only.
+func (c *Client) payload(encoded []byte) session.PayloadFunc {
+	return func(ctx context.Context, e *session.Established, id session.RequestID) ([]byte, error) {
+		start := time.Now()
+		// It may be another enclave than before, if the request is sent again.
+		if _, err := c.infoOf(e); err != nil {
+			return nil, err
+		}
+		data, how, err := c.seal(ctx, encoded, e, id)
+		if err != nil {
+			return nil, err
+		}
+		payload, err := data.Encode()
+		if err != nil {
+			return nil, err
+		}
+		c.opts.Steps.Print(2, "seal", time.Since(start), "question of %d bytes -> %d bytes %s, all of it sealed to key %v", len(encoded), len(payload), how, e.KeyID)
+		return payload, nil
+	}
+}
+
+func (c *Client) seal(ctx context.Context, encoded []byte, e *session.Established, id session.RequestID) (session.Data, string, error) {
+	if c.opts.KMS == nil {
+		return session.Data{Plain: bytes.Clone(encoded)}, "without KMS", nil
+	}
+	ec := wire.RequestContext(id.String())
+	if c.opts.SendCredentials == nil {
+		data, err := session.SealData(ctx, c.opts.KMS, c.opts.Sign, ec, encoded, e.Raw)
+		return data, "under a data key of KMS, with a signed request for one Decrypt", err
+	}
+	creds, err := c.opts.SendCredentials.Retrieve(ctx)
+	if err != nil {
+		return session.Data{}, "", fmt.Errorf("getting the credentials for the enclave: %w", err)
+	}
+	sealed, err := c.opts.KMS.Seal(ctx, encoded, ec, envelope.StreamOptions{Workers: 1})
+	if err != nil {
+		return session.Data{}, "", err
+	}
+	return session.Data{Sealed: sealed, Credentials: &session.Credentials{
+		AccessKeyID: creds.AccessKeyID, SecretAccessKey: creds.SecretAccessKey, SessionToken: creds.SessionToken,
+	}}, "under a data key of KMS, with credentials", nil
+}
+
+// receipt makes the file of a receipt, and verifies it as others will.
+func (c *Client) receipt(r *inference.Request, answer, modelDigest string, receipt []byte) ([]byte, error) {
+	asked := *r
+	asked.CacheScope, asked.PublicPrefix = "", 0
+	f := wire.ReceiptFile{Request: asked, Answer: answer, ModelDigest: modelDigest, Receipt: receipt}
+	if _, err := f.Verify(c.opts.Enclave); err != nil {
+		return nil, fmt.Errorf("the enclave's receipt: %w", err)
+	}
+	return f.Marshal()
+}
+
+// lowercase returns r with what the user said in lower case.
+func lowercase(r inference.Request) inference.Request {
+	r.Prompt = lowercasePrompt(r.Prompt)
+	messages := make([]inference.Message, len(r.Messages))
+	for i, m := range r.Messages {
+		if m.Role == inference.RoleUser {
+			m.Content = strings.ToLower(m.Content)
+		}
+		messages[i] = m
+	}
+	r.Messages = messages
+	return r
+}
+
+// lowercasePrompt leaves the markers of the plain prompt form as they are, for
+// prompts that have them.
+func lowercasePrompt(prompt string) string {
+	lines := strings.Split(prompt, "\n")
+	for i, line := range lines {
+		head := ""
+		for _, marker := range []string{"Question:", "Answer:"} {
+			if strings.HasPrefix(line, marker) {
+				head = marker
+			}
+		}
+		if head != "Answer:" {
+			lines[i] = head + strings.ToLower(line[len(head):])
+		}
+	}
+	return strings.Join(lines, "\n")
 }

@@ -6,25 +6,14 @@ package local
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/nitroseal/nitroseal/attest"
-	"github.com/nitroseal/nitroseal/attest/nsmtest"
-	"github.com/nitroseal/nitroseal/envelope"
-	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
-	"github.com/nitroseal/nitroseal/examples/chatbot/internal/step"
 )
 
 // Options configures a Cluster.
@@ -38,27 +27,39 @@ type Options struct {
 	Image attest.PCRs
 	// ExpectPCRs are those that the key policy names. nil means Image.
 	ExpectPCRs attest.PCRs
-	// EnclaveArgs are further arguments of the enclave, such as -model.
+	// Enclaves is how many enclaves there are. 0 means 1.
+	Enclaves int
+	// Blog adds the insecure mode of the AWS blog post, with a key of its own.
+	Blog bool
+	// EnclaveArgs are further arguments of the enclaves, such as -model.
 	EnclaveArgs []string
 	// ParentArgs are further arguments of the parent.
 	ParentArgs []string
-	// Steps, if not nil, gets the step lines of parent and enclave.
+	// Reroute, if not nil, says where the parent connects to in place of an
+	// enclave's address, and an enclave in place of the parent's way to KMS:
+	// for somebody who wants to look at what passes.
+	Reroute func(addr string) string
+	// Steps, if not nil, gets the step lines of parent and enclaves.
 	// Otherwise their standard error goes to files in Dir.
 	Steps io.Writer
+	// Progress, if not nil, is told what is being started.
+	Progress func(what string)
 }
 
 // Cluster is a running pipeline. Its methods must not be called concurrently,
 // except Client.
 type Cluster struct {
-	opts    Options
-	creds   credentialSet
-	kms     *process
-	parent  *process
-	enclave *process
+	opts     Options
+	creds    credentialSet
+	root     *x509.Certificate
+	kms      *process
+	parent   *process
+	enclaves []*process
 
-	kmsReady    KMSReady
-	parentReady ParentReady
-	kmsRoots    *x509.CertPool
+	kmsReady     KMSReady
+	parentReady  ParentReady
+	enclaveReady EnclaveReady
+	kmsRoots     *x509.CertPool
 }
 
 // The lines by which the subcommands say that they serve.
@@ -66,90 +67,85 @@ type (
 	// KMSReady is the kms subcommand's.
 	KMSReady struct {
 		Endpoint string `json:"endpoint"`
-		CAFile   string `json:"ca_file"`
-		KeyARN   string `json:"key_arn"`
+		// PlainEndpoint is the same KMS over plain HTTP, or empty.
+		PlainEndpoint string `json:"plain_endpoint,omitempty"`
+		CAFile        string `json:"ca_file"`
+		// KeyARNs are the keys' by alias.
+		KeyARNs map[string]string `json:"key_arns"`
 	}
 	// ParentReady is the parent's.
 	ParentReady struct {
-		URL string `json:"url"`
+		URL      string `json:"url"`
+		AdminURL string `json:"admin_url,omitempty"`
 	}
 	// EnclaveReady is the enclave's.
 	EnclaveReady struct {
-		Listen string      `json:"listen"`
-		Model  string      `json:"model"`
-		PCRs   attest.PCRs `json:"pcrs"`
+		Listen      string      `json:"listen"`
+		Model       string      `json:"model"`
+		ModelDigest string      `json:"model_digest"`
+		PCRs        attest.PCRs `json:"pcrs"`
 	}
 )
 
-// Start runs KMS, parent and enclave. On error nothing is left running.
+// Start runs KMS, parent and enclaves. On error nothing is left running.
 func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
-	c := &Cluster{opts: opts}
+	if opts.ExpectPCRs == nil {
+		opts.ExpectPCRs = opts.Image
+	}
+	if opts.Enclaves == 0 {
+		opts.Enclaves = 1
+	}
+	if opts.Reroute == nil {
+		opts.Reroute = func(addr string) string { return addr }
+	}
+	if opts.Progress == nil {
+		opts.Progress = func(string) {}
+	}
+	c := &Cluster{opts: opts, enclaves: make([]*process, opts.Enclaves)}
 	defer func() {
 		if err != nil {
 			c.Close()
 		}
 	}()
-	if opts.ExpectPCRs == nil {
-		opts.ExpectPCRs = opts.Image
-	}
-	if err := c.writeSetup(opts.ExpectPCRs); err != nil {
+	if err := c.writeSetup(); err != nil {
 		return nil, err
 	}
+	opts.Progress("KMS")
 	if err := c.startKMS(ctx); err != nil {
 		return nil, err
 	}
+	opts.Progress("parent")
 	if err := c.startParent(ctx); err != nil {
 		return nil, err
 	}
-	if err := c.StartEnclave(ctx); err != nil {
-		return nil, err
+	for i := range c.enclaves {
+		opts.Progress("enclave")
+		if err := c.StartEnclave(ctx, i); err != nil {
+			return nil, err
+		}
 	}
 	return c, nil
 }
 
 func (c *Cluster) path(name string) string { return filepath.Join(c.opts.Dir, name) }
 
-// writeSetup makes the simulated NSM's certificate authority and the local
-// KMS's configuration. The enclave gets the authority's key, everyone else
-// only its root certificate.
-func (c *Cluster) writeSetup(pcrs attest.PCRs) error {
-	ca, err := nsmtest.NewCA(nsmtest.CAOptions{})
-	if err != nil {
-		return err
+// keyAlias is the alias of the key that questions are sealed under.
+func (c *Cluster) keyAlias() string {
+	if c.opts.Blog {
+		return sealedAlias
 	}
-	caPEM, err := ca.MarshalPEM()
-	if err != nil {
-		return err
-	}
-	policy, err := KeyPolicy(pcrs)
-	if err != nil {
-		return err
-	}
-	c.creds = newCredentialSet()
-	config, err := json.MarshalIndent(KMSConfig{
-		Region:     Region,
-		Alias:      KeyAlias,
-		Policy:     json.RawMessage(policy),
-		Principals: c.creds.principals(),
-		NSMRoot:    string(certPEM(ca.Root())),
-	}, "", "  ")
-	if err != nil {
-		return err
-	}
-	for name, data := range map[string][]byte{"nsm-ca.pem": caPEM, "kms.json": config} {
-		if err := os.WriteFile(c.path(name), data, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return PostAlias
 }
+
+func (c *Cluster) keyARN() string { return c.kmsReady.KeyARNs[c.keyAlias()] }
 
 func (c *Cluster) startKMS(ctx context.Context) (err error) {
 	log, err := c.log("kms")
 	if err != nil {
 		return err
 	}
-	c.kms, err = start(ctx, log, &c.kmsReady, c.opts.Binary, "kms", "-supervised", "-config", c.path("kms.json"), "-ca-out", c.path("kms-ca.pem"))
+	c.kms, err = start(ctx, log, &c.kmsReady, c.opts.Binary, "kms", "-supervised", "-config", c.path("kms.json"),
+		"-plain-listen", "127.0.0.1:0", "-ca-out", c.path("kms-ca.pem"))
 	if err != nil {
 		return err
 	}
@@ -164,18 +160,24 @@ func (c *Cluster) startKMS(ctx context.Context) (err error) {
 	return nil
 }
 
-// The sockets that stand for vsock ports: the enclave listens on one, the
-// parent's way to KMS on the other.
-func (c *Cluster) enclaveAddr() string { return "unix://" + c.path("enclave.sock") }
-func (c *Cluster) egressAddr() string  { return "unix://" + c.path("kms.sock") }
+// The sockets that stand for vsock ports: each enclave listens on one, the
+// parent's way to KMS is another.
+func (c *Cluster) enclaveAddr(i int) string { return "unix://" + c.path(enclaveName(i)+".sock") }
+func (c *Cluster) egressAddr() string       { return "unix://" + c.path("kms.sock") }
 
 func (c *Cluster) startParent(ctx context.Context) (err error) {
 	log, err := c.log("parent")
 	if err != nil {
 		return err
 	}
-	args := []string{"parent", "-supervised", "-listen", "127.0.0.1:0", "-enclave", c.enclaveAddr(),
+	args := []string{"parent", "-supervised", "-listen", "127.0.0.1:0", "-admin-listen", "127.0.0.1:0",
 		"-egress", c.egressAddr() + "=" + hostPort(c.kmsReady.Endpoint)}
+	for i := range c.enclaves {
+		args = append(args, "-enclave", c.opts.Reroute(c.enclaveAddr(i)))
+	}
+	if c.opts.Blog {
+		args = append(args, "-insecure-blog-mode")
+	}
 	if c.opts.Steps != nil {
 		args = append(args, "-v")
 	}
@@ -183,123 +185,41 @@ func (c *Cluster) startParent(ctx context.Context) (err error) {
 	return err
 }
 
-// StartEnclave starts the enclave, after KillEnclave for instance.
-func (c *Cluster) StartEnclave(ctx context.Context) error {
-	log, err := c.log("enclave")
+// StartEnclave starts enclave i, after KillEnclave for instance.
+func (c *Cluster) StartEnclave(ctx context.Context, i int) error {
+	log, err := c.log(enclaveName(i))
 	if err != nil {
 		return err
 	}
-	args := []string{"enclave", "-supervised", "-listen", c.enclaveAddr(),
+	args := []string{"enclave", "-supervised", "-listen", c.enclaveAddr(i),
 		"-simulate-nsm", c.path("nsm-ca.pem"),
-		"-region", Region, "-key-arn", c.kmsReady.KeyARN,
+		"-region", Region, "-key-arn", c.keyARN(),
 		"-kms-endpoint", c.kmsReady.Endpoint, "-kms-ca", c.kmsReady.CAFile,
-		"-egress", hostPort(c.kmsReady.Endpoint) + "=" + c.egressAddr()}
+		"-egress", hostPort(c.kmsReady.Endpoint) + "=" + c.opts.Reroute(c.egressAddr())}
+	if c.opts.Blog {
+		args = append(args, "-insecure-blog-mode", "-blog-key-arn", c.kmsReady.KeyARNs[PostAlias])
+	}
 	if c.opts.Steps != nil {
 		args = append(args, "-v")
 	}
-	var ready EnclaveReady
-	c.enclave, err = start(ctx, log, &ready, c.opts.Binary, append(args, c.opts.EnclaveArgs...)...)
+	c.enclaves[i], err = start(ctx, log, &c.enclaveReady, c.opts.Binary, append(args, c.opts.EnclaveArgs...)...)
 	return err
 }
 
-// KillEnclave ends the enclave's process at once, as a crash would.
-func (c *Cluster) KillEnclave() {
-	if c.enclave != nil {
-		c.enclave.kill()
+// KillEnclave ends the process of enclave i at once, as a crash would.
+func (c *Cluster) KillEnclave(i int) {
+	if c.enclaves[i] != nil {
+		c.enclaves[i].kill()
 	}
-}
-
-// SetKeyPolicy replaces the PCRs that the key policy names, by KMS's
-// PutKeyPolicy as the key's administrator.
-func (c *Cluster) SetKeyPolicy(ctx context.Context, pcrs attest.PCRs) error {
-	policy, err := KeyPolicy(pcrs)
-	if err != nil {
-		return err
-	}
-	_, err = c.kmsClient(c.creds.admin).PutKeyPolicy(ctx, &kms.PutKeyPolicyInput{
-		KeyId:  aws.String(c.kmsReady.KeyARN),
-		Policy: aws.String(policy),
-	})
-	return err
-}
-
-// Client returns a client with the user's credentials.
-func (c *Cluster) Client(steps *step.Printer) (*chat.Client, error) {
-	api, err := envelope.NewClient(envelope.Options{KMS: c.kmsClient(c.creds.client), KeyID: c.kmsReady.KeyARN})
-	if err != nil {
-		return nil, err
-	}
-	return chat.New(chat.Options{
-		ParentURL: c.parentReady.URL,
-		KMS:       api,
-		Delegate:  c.creds.enclave.provider(),
-		Region:    Region,
-		Steps:     steps,
-	})
-}
-
-func (c *Cluster) kmsClient(who Identity) *kms.Client {
-	return kms.New(kms.Options{
-		Region:       Region,
-		BaseEndpoint: aws.String(c.kmsReady.Endpoint),
-		Credentials:  who.provider(),
-		HTTPClient: &http.Client{Transport: &http.Transport{
-			TLSClientConfig:     &tls.Config{RootCAs: c.kmsRoots, MinVersion: tls.VersionTLS12},
-			MaxIdleConnsPerHost: 64,
-			IdleConnTimeout:     time.Minute,
-		}},
-	})
-}
-
-// Info is what another client needs in order to use the pipeline.
-type Info struct {
-	ParentURL       string         `json:"parent_url"`
-	KMSEndpoint     string         `json:"kms_endpoint"`
-	KMSCAFile       string         `json:"kms_ca_file"`
-	Region          string         `json:"region"`
-	KeyAlias        string         `json:"key_alias"`
-	KeyARN          string         `json:"key_arn"`
-	AccessKeyID     string         `json:"access_key_id"`
-	SecretAccessKey string         `json:"secret_access_key"`
-	SessionToken    string         `json:"session_token"`
-	CredentialsFile string         `json:"credentials_file"`
-	DelegateFile    string         `json:"delegate_file"`
-	PIDs            map[string]int `json:"pids"`
-}
-
-// Info writes the credential files and tells how to reach everything.
-func (c *Cluster) Info() (Info, error) {
-	i := Info{
-		ParentURL:       c.parentReady.URL,
-		KMSEndpoint:     c.kmsReady.Endpoint,
-		KMSCAFile:       c.kmsReady.CAFile,
-		Region:          Region,
-		KeyAlias:        KeyAlias,
-		KeyARN:          c.kmsReady.KeyARN,
-		AccessKeyID:     c.creds.client.AccessKeyID,
-		SecretAccessKey: c.creds.client.SecretAccessKey,
-		SessionToken:    c.creds.client.SessionToken,
-		CredentialsFile: c.path("client-credentials.json"),
-		DelegateFile:    c.path("delegate-credentials.json"),
-		PIDs: map[string]int{
-			"kms":     c.kms.cmd.Process.Pid,
-			"parent":  c.parent.cmd.Process.Pid,
-			"enclave": c.enclave.cmd.Process.Pid,
-		},
-	}
-	for file, who := range map[string]Identity{i.CredentialsFile: c.creds.client, i.DelegateFile: c.creds.enclave} {
-		if err := os.WriteFile(file, who.processJSON(), 0o600); err != nil {
-			return Info{}, err
-		}
-	}
-	return i, nil
 }
 
 // Close stops everything that Start started, in the order in which requests
 // flow.
 func (c *Cluster) Close() {
 	c.parent.stop()
-	c.enclave.stop()
+	for _, e := range c.enclaves {
+		e.stop()
+	}
 	c.kms.stop()
 }
 

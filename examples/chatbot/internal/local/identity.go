@@ -12,29 +12,32 @@ import (
 
 // KMSConfig is the configuration file of the kms subcommand.
 type KMSConfig struct {
-	Region     string          `json:"region"`
-	Alias      string          `json:"alias"`
-	Policy     json.RawMessage `json:"policy"`
-	Principals []Identity      `json:"principals"`
+	Region     string     `json:"region"`
+	Keys       []KMSKey   `json:"keys"`
+	Principals []Identity `json:"principals"`
 	// NSMRoot is the PEM of the root under which attestation documents are
 	// believed: the software NSM's.
 	NSMRoot string `json:"nsm_root"`
 }
 
+// KMSKey is one key of the local KMS.
+type KMSKey struct {
+	Alias  string          `json:"alias"`
+	Policy json.RawMessage `json:"policy"`
+}
+
 // credentialSet is who may call the local KMS. All secrets are fresh random
 // ones: they work nowhere else.
-type credentialSet struct{ admin, client, enclave Identity }
+type credentialSet struct{ admin, client Identity }
 
 func newCredentialSet() credentialSet {
 	fresh := func(arn string) Identity {
 		return Identity{ARN: arn, AccessKeyID: "ASIA" + rand.Text()[:16], SecretAccessKey: rand.Text() + rand.Text()[:14], SessionToken: rand.Text() + rand.Text()}
 	}
-	return credentialSet{admin: fresh(adminRole), client: fresh(clientRole), enclave: fresh(enclaveRole)}
+	return credentialSet{admin: fresh(adminRole), client: fresh(clientRole)}
 }
 
-func (s credentialSet) principals() []Identity {
-	return []Identity{s.admin, s.client, s.enclave}
-}
+func (s credentialSet) principals() []Identity { return []Identity{s.admin, s.client} }
 
 // Identity is one principal of the local KMS with its credentials.
 type Identity struct {

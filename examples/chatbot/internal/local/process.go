@@ -94,6 +94,8 @@ func environment() []string {
 	return env
 }
 
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
 // stop asks the process to end and kills it if it does not within 5 seconds.
 func (p *process) stop() {
 	if p == nil {

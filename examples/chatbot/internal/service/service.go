@@ -1,24 +1,19 @@
 // Package service is what the chatbot runs inside the enclave: it opens a
-// question with KMS by attestation, asks the model and encrypts the answer.
-// Plaintext exists only between those two KMS calls, in this process's memory.
+// question with KMS, by attestation, asks the model and seals the answer token
+// by token to the client. Plaintext exists in this process's memory only.
 package service
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
 	"time"
-	"unicode/utf8"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/smithy-go"
 
 	"github.com/nitroseal/nitroseal/attest"
-	"github.com/nitroseal/nitroseal/envelope"
+	"github.com/nitroseal/nitroseal/envelope/session"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/step"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
@@ -28,25 +23,21 @@ import (
 // the question nor Options say.
 const DefaultMaxTokens = 256
 
-// Options configures a Service. All fields but the last four are required.
+// Options configures a Service.
 type Options struct {
-	// Model answers.
+	// Model answers. Required.
 	Model inference.Model
-	// Recipient holds the enclave's attested key. One serves all requests.
-	Recipient *envelope.Recipient
-	// NewKMS returns a KMS API for one request's credentials.
-	NewKMS func(aws.CredentialsProvider) envelope.KMSAPI
-	// KeyARN is the one KMS key that questions and answers are under.
-	KeyARN string
-	// Region is the only AWS region taken: the request must not choose where
-	// the enclave connects to.
-	Region string
+	// Data opens questions: which forms are taken is its to say.
+	Data session.DataOpener
+	// Receipt makes receipts; session.Enclave has such a method. nil refuses
+	// questions that ask for one.
+	Receipt func(context.Context, session.Claims) ([]byte, error)
 	// MaxTokens bounds the new tokens of one answer and is the default where
 	// a question gives none. 0 means DefaultMaxTokens.
 	MaxTokens int
 	// PCRs are the enclave's own, shown in the steps.
 	PCRs attest.PCRs
-	// Logger gets one record a request: outcome, sizes and time, no content.
+	// Logger gets one record a question: outcome, sizes and time, no content.
 	// nil is silent.
 	Logger *slog.Logger
 	// Steps, if not nil, is told of each step.
@@ -54,78 +45,83 @@ type Options struct {
 }
 
 // Service answers questions. It is safe for concurrent use.
-type Service struct{ opts Options }
+type Service struct {
+	opts        Options
+	modelDigest string
+}
 
 // New checks opts and returns a Service.
 func New(opts Options) (*Service, error) {
-	if opts.Model == nil || opts.Recipient == nil || opts.NewKMS == nil || opts.KeyARN == "" || opts.Region == "" {
-		return nil, errors.New("service: Model, Recipient, NewKMS, KeyARN and Region are required")
+	if opts.Model == nil {
+		return nil, errors.New("service: Model is required")
 	}
 	if opts.MaxTokens == 0 {
 		opts.MaxTokens = DefaultMaxTokens
 	}
-	if opts.MaxTokens < 1 || opts.MaxTokens > wire.MaxNewTokens {
-		return nil, fmt.Errorf("service: MaxTokens must be 1 to %d", wire.MaxNewTokens)
+	if opts.MaxTokens < 1 {
+		return nil, errors.New("service: MaxTokens is negative")
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Service{opts}, nil
+	return &Service{opts, opts.Model.Info().Digest}, nil
 }
 
-// Ask is the vsockrpc handler of wire.Method. Every error it returns is a
-// wire.Reason, so nothing of an inner error's text leaves the enclave.
-func (s *Service) Ask(ctx context.Context, body []byte) ([]byte, error) {
+// Answer is the sessionrpc.Handler of questions. Every error is a
+// *session.RemoteError whose code is a wire.Reason, so nothing of an inner
+// error's text leaves the enclave, not even to the client.
+func (s *Service) Answer(ctx context.Context, req *session.Request, resp *session.Response) error {
 	start := time.Now()
-	reply, err := s.ask(ctx, body)
+	in := len(req.Payload)
+	var out int
+	err := s.answer(ctx, req, func(chunk wire.Chunk, last bool) error {
+		message, err := wire.EncodeChunk(chunk)
+		if err != nil {
+			return err
+		}
+		defer clear(message)
+		out += len(message)
+		if last {
+			return resp.Finish(message)
+		}
+		return resp.Send(message)
+	})
 	var reason wire.Reason
 	if err != nil {
 		reason = reasonOf(ctx, err)
 		s.opts.Steps.Print(4, "refuse", 0, "%s", string(reason))
 	}
-	s.opts.Logger.Info("ask", "reason", string(reason), "bytes_in", len(body), "bytes_out", len(reply), "ms", time.Since(start).Milliseconds())
+	s.opts.Logger.Info("ask", "reason", string(reason), "bytes_in", in, "bytes_out", out, "ms", time.Since(start).Milliseconds())
 	if err != nil {
-		return nil, reason.RPC()
+		return &session.RemoteError{Code: string(reason), Message: reason.Error()}
 	}
-	return reply, nil
+	return nil
 }
 
-func (s *Service) ask(ctx context.Context, body []byte) ([]byte, error) {
-	var req wire.AskRequest
-	if wire.DecodeJSON(body, &req) != nil || req.Check() != nil {
-		return nil, wire.ReasonBadRequest
-	}
-	if req.Region != s.opts.Region {
-		return nil, wire.ReasonRegion
-	}
-	kms, err := envelope.NewClient(envelope.Options{
-		KMS:       s.opts.NewKMS(credentials.NewStaticCredentialsProvider(req.AccessKeyID, req.SecretAccessKey, req.SessionToken)),
-		KeyID:     s.opts.KeyARN,
-		Recipient: s.opts.Recipient,
-	})
+type sendFunc func(chunk wire.Chunk, last bool) error
+
+func (s *Service) answer(ctx context.Context, req *session.Request, send sendFunc) error {
+	question, err := s.open(ctx, req)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	question, err := s.open(ctx, kms, &req)
-	if err != nil {
-		return nil, err
+	if question.Receipt && s.opts.Receipt == nil {
+		return wire.ReasonQuestion
 	}
-	answer, err := s.infer(ctx, question)
-	if err != nil {
-		return nil, err
-	}
-	sealed, err := s.seal(ctx, kms, req.RequestID, answer)
-	if err != nil {
-		return nil, err
-	}
-	return json.Marshal(wire.AskResponse{RequestID: req.RequestID, EncryptedData: sealed})
+	return s.infer(ctx, question, send)
 }
 
 // open decrypts the question: KMS releases it only to an attestation document
 // whose PCRs meet the key policy, encrypted to this enclave's own key.
-func (s *Service) open(ctx context.Context, kms *envelope.Client, req *wire.AskRequest) (wire.Question, error) {
+func (s *Service) open(ctx context.Context, req *session.Request) (wire.Question, error) {
 	start := time.Now()
-	plaintext, err := kms.Decrypt(ctx, req.Ciphertext, wire.RequestContext(req.RequestID))
+	defer clear(req.Payload)
+	data, err := session.DecodeData(req.Payload)
+	if err != nil {
+		return wire.Question{}, wire.ReasonBadRequest
+	}
+	defer clear(data.Plain)
+	plaintext, err := s.opts.Data.Open(ctx, data, wire.RequestContext(req.ID.String()))
 	if err != nil {
 		return wire.Question{}, err
 	}
@@ -134,109 +130,79 @@ func (s *Service) open(ctx context.Context, kms *envelope.Client, req *wire.AskR
 	if err != nil {
 		return wire.Question{}, wire.ReasonQuestion
 	}
-	s.opts.Steps.Print(4, "decrypt", time.Since(start), "KMS Decrypt by attestation (%s): %d bytes -> question of %d bytes, for this enclave's key only",
-		pcrText(s.opts.PCRs), len(req.Ciphertext), len(plaintext))
+	s.opts.Steps.Print(4, "open", time.Since(start), "%s (%s): %d bytes sealed -> question of %d bytes",
+		howOpened(data), pcrText(s.opts.PCRs), len(data.Sealed)+len(data.Plain), len(plaintext))
 	return question, nil
 }
 
-func (s *Service) infer(ctx context.Context, q wire.Question) (wire.Answer, error) {
+func howOpened(d session.Data) string {
+	switch {
+	case d.Signed != nil:
+		return "KMS Decrypt by attestation, as the client signed it"
+	case d.Credentials != nil:
+		return "KMS Decrypt by attestation, with the client's credentials"
+	}
+	return "session only, no KMS"
+}
+
+func (s *Service) infer(ctx context.Context, q wire.Question, send sendFunc) error {
 	start := time.Now()
-	limit := s.opts.MaxTokens
-	if q.MaxTokens > 0 {
-		limit = min(limit, q.MaxTokens)
+	asked := q.Request // as the client knows it, for the receipt
+	req := q.Request
+	req.MaxTokens = s.opts.MaxTokens
+	if n := asked.MaxTokens; n > 0 {
+		req.MaxTokens = min(n, s.opts.MaxTokens)
+	}
+	if len(q.Scope) > 0 {
+		req.CacheScope = hex.EncodeToString(q.Scope)
 	}
 	// Leaving the loop early must also end the model's work.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var text strings.Builder
-	var answer wire.Answer
-	var first time.Duration
-	for chunk, err := range s.opts.Model.Generate(ctx, inference.Request{
-		Prompt: q.Prompt, MaxTokens: limit, Temperature: q.Temperature, TopK: q.TopK, Seed: q.Seed,
-	}) {
+	var first, took time.Duration
+	for chunk, err := range s.opts.Model.Generate(ctx, req) {
 		if err != nil {
-			return wire.Answer{}, err
+			return err
 		}
 		if first == 0 {
 			first = time.Since(start)
 		}
-		answer.CompletionTokens += len(chunk.Tokens)
-		if room := wire.MaxAnswerText - text.Len(); len(chunk.Text) > room {
-			for !utf8.RuneStart(chunk.Text[room]) {
-				room--
+		if q.Receipt {
+			text.WriteString(chunk.Text)
+		}
+		out := wire.Chunk{Chunk: chunk}
+		last := chunk.FinishReason != ""
+		if last {
+			took = time.Since(start)
+			if q.Receipt {
+				if out.Receipt, err = s.receipt(ctx, &asked, text.String()); err != nil {
+					return err
+				}
 			}
-			text.WriteString(chunk.Text[:room])
-			answer.FinishReason = wire.FinishSize
-			break
+		} else if chunk.Text == "" && len(chunk.Tokens) == 0 {
+			continue
 		}
-		text.WriteString(chunk.Text)
-		if chunk.Usage != nil {
-			answer.FinishReason = string(chunk.FinishReason)
-			answer.PromptTokens = chunk.Usage.PromptTokens
-			answer.CompletionTokens = chunk.Usage.GeneratedTokens
+		if err := send(out, last); err != nil {
+			return err
+		}
+		if last {
+			s.opts.Steps.Print(5, "infer", took, "%d prompt tokens (%d of them known) -> %d new tokens (%s), first after %.1f ms",
+				chunk.Usage.PromptTokens, chunk.Usage.CachedTokens, chunk.Usage.GeneratedTokens, chunk.FinishReason, float64(first)/float64(time.Millisecond))
+			return nil
 		}
 	}
-	answer.Text = text.String()
-	s.opts.Steps.Print(5, "infer", time.Since(start), "%d prompt tokens -> %d new tokens (%s), first after %.1f ms",
-		answer.PromptTokens, answer.CompletionTokens, answer.FinishReason, float64(first)/float64(time.Millisecond))
-	return answer, nil
+	return errors.New("service: the model ended without a last chunk")
 }
 
-func (s *Service) seal(ctx context.Context, kms *envelope.Client, requestID string, a wire.Answer) ([]byte, error) {
-	start := time.Now()
-	plaintext, err := wire.EncodeAnswer(a)
+func (s *Service) receipt(ctx context.Context, asked *inference.Request, answer string) ([]byte, error) {
+	claims, err := wire.Claims(asked, answer, s.modelDigest)
 	if err != nil {
 		return nil, err
 	}
-	defer clear(plaintext)
-	sealed, err := kms.Encrypt(ctx, plaintext, wire.ResponseContext(requestID))
-	if err != nil {
-		return nil, err
-	}
-	s.opts.Steps.Print(6, "encrypt", time.Since(start), "answer of %d bytes -> KMS ciphertext of %d bytes, context direction=response", len(plaintext), len(sealed))
-	return sealed, nil
-}
-
-// reasonOf chooses the fixed word under which err may be told outside.
-func reasonOf(ctx context.Context, err error) wire.Reason {
-	var reason wire.Reason
-	if errors.As(err, &reason) {
-		return reason
-	}
-	switch {
-	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return wire.ReasonDeadline
-	case errors.Is(err, envelope.ErrDenied):
-		return wire.ReasonKMSDenied
-	case errors.Is(err, envelope.ErrTooLarge), errors.Is(err, envelope.ErrEmpty):
-		return wire.ReasonCiphertext
-	case errors.Is(err, inference.ErrClosed):
-		return wire.ReasonUnavailable
-	case errors.Is(err, inference.ErrOverloaded):
-		return wire.ReasonOverloaded
-	case errors.Is(err, inference.ErrPromptTooLong):
-		return wire.ReasonPromptTooLong
-	case errors.Is(err, inference.ErrInvalidRequest):
-		return wire.ReasonQuestion
-	case errors.Is(err, envelope.ErrOpen), errors.Is(err, envelope.ErrKeyMismatch):
-		return wire.ReasonKMSUnavailable
-	}
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		switch api.ErrorCode() {
-		case "ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException",
-			"IncompleteSignatureException", "MissingAuthenticationTokenException", "InvalidClientTokenId":
-			return wire.ReasonCredentials
-		case "InvalidCiphertextException", "IncorrectKeyException":
-			return wire.ReasonCiphertext
-		}
-		return wire.ReasonKMSUnavailable
-	}
-	var op *smithy.OperationError
-	if errors.As(err, &op) {
-		return wire.ReasonKMSUnavailable
-	}
-	return wire.ReasonInternal
+	defer clear(claims.Request)
+	defer clear(claims.Response)
+	return s.opts.Receipt(ctx, claims)
 }
 
 // pcrText shows the first three PCRs, shortened for people.

@@ -18,6 +18,7 @@ type Reason string
 const (
 	ReasonBadRequest     Reason = "bad_request"
 	ReasonTooLarge       Reason = "too_large"
+	ReasonParent         Reason = "parent_unavailable"
 	ReasonUnavailable    Reason = "enclave_unavailable"
 	ReasonDeadline       Reason = "deadline_exceeded"
 	ReasonOverloaded     Reason = "overloaded"
@@ -26,6 +27,7 @@ const (
 	ReasonKeyUnknown     Reason = "key_unknown"
 	ReasonReplayed       Reason = "replayed"
 	ReasonStale          Reason = "stale_request"
+	ReasonForm           Reason = "form_refused"
 	ReasonRegion         Reason = "wrong_region"
 	ReasonKMSDenied      Reason = "kms_access_denied"
 	ReasonCredentials    Reason = "credentials_refused"
@@ -53,9 +55,11 @@ var reasons = map[Reason]reasonInfo{
 	ReasonKeyUnknown:     {"the enclave does not have the key that the question is sealed to: it was replaced, or the key has expired", vsockrpc.FailedPrecondition, http.StatusConflict},
 	ReasonReplayed:       {"the enclave has opened this request before", vsockrpc.AlreadyExists, http.StatusConflict},
 	ReasonStale:          {"the request is older, or newer, than the enclave takes: are the clocks right?", vsockrpc.FailedPrecondition, http.StatusBadRequest},
+	ReasonForm:           {"the enclave does not take questions in this form: signed for its own KMS key, unless it was told to take others", vsockrpc.InvalidArgument, http.StatusBadRequest},
 	ReasonRegion:         {"the enclave serves another AWS region", vsockrpc.InvalidArgument, http.StatusBadRequest},
+	ReasonParent:         {"the parent cannot be reached", vsockrpc.Unavailable, http.StatusServiceUnavailable},
 	ReasonKMSDenied:      {"KMS answered AccessDeniedException to the enclave: the key policy does not allow these credentials together with this enclave's PCRs", vsockrpc.PermissionDenied, http.StatusForbidden},
-	ReasonCredentials:    {"KMS refused the credentials that were sent along: unknown, expired or wrongly signed", vsockrpc.Unauthenticated, http.StatusForbidden},
+	ReasonCredentials:    {"KMS refused the credentials that the question came with or was signed with: unknown, expired or wrongly signed", vsockrpc.Unauthenticated, http.StatusForbidden},
 	ReasonCiphertext:     {"KMS refused the ciphertext: not made under this key for this request", vsockrpc.InvalidArgument, http.StatusBadRequest},
 	ReasonKMSUnavailable: {"the enclave got no usable answer from KMS", vsockrpc.Unavailable, http.StatusBadGateway},
 	ReasonQuestion:       {"the decrypted question is not of the documented form", vsockrpc.InvalidArgument, http.StatusBadRequest},
