@@ -10,6 +10,7 @@ import (
 
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/terminal"
+	"github.com/nitroseal/nitroseal/examples/chatbot/model"
 )
 
 // talkFlags are how client and demo talk in a terminal.
@@ -46,6 +47,10 @@ func (t *talkFlags) run(ctx context.Context, asker ask.Asker, s streams) error {
 		ExpectSimulated: t.simulated, Flags: t.Flags,
 	}
 	opts.Verbose = *t.verbose
+	// The embedded model knows single questions only.
+	if a, err := asker.Attestation(ctx); err == nil && a.Model.Digest == model.Digest {
+		opts.Single = true
+	}
 	var err error
 	if t.once {
 		err = terminal.Once(ctx, opts, t.question)

@@ -31,7 +31,7 @@ func TestClientCommand(t *testing.T) {
 		reply.ModelDigest != model.Digest || len(reply.PCR0) != 96 || !reply.Simulated {
 		t.Errorf("%q, %v", out, err)
 	}
-	if !strings.Contains(errOut, "protects nothing") {
+	if !strings.Contains(errOut, "protects NOTHING") {
 		t.Errorf("nothing says that the root is simulated: %q", errOut)
 	}
 	data, err := os.ReadFile(receipt)
@@ -56,11 +56,12 @@ func TestClientCommand(t *testing.T) {
 	}
 }
 
-// The prompt loop goes on after a question that fails.
+// The prompt loop goes on after a question that fails, and the exit status tells
+// of it.
 func TestPromptLoop(t *testing.T) {
 	info := startCluster(t, nil).Info()
 	code, out, errOut := runArgs(t, "tell me a joke\n\nbad \xff text\nwhat is my deductible?\n", clientArgs(info, "-single")...)
-	if code != exitOK || out != joke+"\n"+deductible+"\n" || !strings.Contains(errOut, "UTF-8") {
+	if code != exitUsage || out != joke+"\n"+deductible+"\n" || !strings.Contains(errOut, "UTF-8") {
 		t.Errorf("exit status %d, %q, %q", code, out, errOut)
 	}
 	code, _, errOut = runArgs(t, "", clientArgs(info, "-q", "")...)

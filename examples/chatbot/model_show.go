@@ -4,34 +4,26 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
 	"strconv"
-	"strings"
 
 	"github.com/nitroseal/nitroseal/inference/gguf"
 )
 
-const modelShowAbout = `usage: chatbot model show FILE
-
-Tells what a GGUF file holds: its SHA-256, metadata and tensors.
-
-Flags: none.
+const modelShowAbout = `
+Tells what a GGUF file holds: its SHA-256, metadata and tensors. Text of the
+file is shown quoted.
 `
 
 func runModelShow(_ context.Context, args []string, s streams) error {
-	switch {
-	case len(args) == 1 && (args[0] == "-h" || args[0] == "-help" || args[0] == "--help"):
-		fmt.Fprint(s.out, modelShowAbout)
-		return flag.ErrHelp
-	case len(args) != 1 || strings.HasPrefix(args[0], "-"):
-		fmt.Fprint(s.err, modelShowAbout)
-		return errUsage
+	operands, err := parseOperands(newFlags("model show", modelShowAbout, s), args, s, 1, 1)
+	if err != nil {
+		return err
 	}
-	return showModel(args[0], s.out)
+	return showModel(operands[0], s.out)
 }
 
 // showModel writes text of the file quoted: it could hold control sequences for the

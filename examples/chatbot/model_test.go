@@ -176,7 +176,7 @@ func TestModelUsage(t *testing.T) {
 	}
 	for _, c := range modelCommands {
 		code, out, errOut := runArgs(t, "", "model", c.name, "-h")
-		if code != exitOK || !strings.Contains(out, "usage: chatbot model "+c.name) || !strings.Contains(out, "Flags:") || errOut != "" {
+		if code != exitOK || !strings.HasPrefix(out, "NAME\n    chatbot model "+c.name+" - ") || errOut != "" {
 			t.Errorf("%s -h: exit status %d, %q, %q", c.name, code, out, errOut)
 		}
 	}

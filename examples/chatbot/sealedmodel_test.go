@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/nitroseal/nitroseal/attest"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
 )
 
@@ -148,7 +150,13 @@ func TestSealedModel(t *testing.T) {
 	if got := ready.PCRs[2].String(); got != image[2].String() {
 		t.Errorf("PCR2 %s, want %v", got, image[2])
 	}
-	c := newClient(t, cluster)
+	c, err := cluster.Client(nil, func(o *chat.Options) {
+		o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: image}}
+		o.ModelDigest = digest
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	mustAsk(t, c, "what is my deductible?", deductible)
 	mustAsk(t, c, "tell me a joke", joke)
 }
@@ -162,8 +170,8 @@ func TestModelSealFailures(t *testing.T) {
 	if err := os.WriteFile(noModel, []byte("no model"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	enclaves := info
-	enclaves.CredentialsFile = info.CredentialsFile
+	admin := info
+	admin.CredentialsFile = info.AdminCredentialsFile
 	out := filepath.Join(dir, "out")
 	for name, tt := range map[string]struct {
 		info     local.Info
@@ -171,7 +179,7 @@ func TestModelSealFailures(t *testing.T) {
 	}{
 		"no file":                        {info, filepath.Join(dir, "none"), "no such file"},
 		"no model":                       {info, noModel, "gguf"},
-		"credentials that may not do it": {enclaves, f16File, "AccessDenied"},
+		"credentials that may not do it": {admin, f16File, "AccessDenied"},
 	} {
 		code, stdout, stderr := sealFor(t, tt.info, tt.in, out)
 		if code != exitFailed || stdout != "" || !strings.Contains(stderr, tt.want) {
@@ -202,7 +210,7 @@ func TestSealedModelUsage(t *testing.T) {
 			t.Errorf("%q: exit status %d, %q, %q", args, code, out, errOut)
 		}
 	}
-	if code, out, _ := runArgs(t, "", "model", "seal", "-h"); code != exitOK || !strings.Contains(out, "usage: chatbot model seal") {
+	if code, out, _ := runArgs(t, "", "model", "seal", "-h"); code != exitOK || !strings.HasPrefix(out, "NAME\n    chatbot model seal - ") {
 		t.Errorf("help: exit status %d, %q", code, out)
 	}
 	if code, _, errOut := runArgs(t, "", "parent", "-listen", "127.0.0.1:0", "-offer", "unix://"+t.TempDir()+"/s=/no/such/file"); code != exitFailed || !strings.Contains(errOut, "no such file") {

@@ -54,23 +54,25 @@ func (c *Cluster) kmsClient(who Identity) *kms.Client {
 
 // Info is what another client needs in order to use the pipeline.
 type Info struct {
-	ParentURL       string         `json:"parent_url"`
-	AdminURL        string         `json:"admin_url"`
-	KMSEndpoint     string         `json:"kms_endpoint"`
-	KMSTLSEndpoint  string         `json:"kms_tls_endpoint"`
-	KMSCAFile       string         `json:"kms_ca_file"`
-	Region          string         `json:"region"`
-	KeyAlias        string         `json:"key_alias"`
-	KeyARN          string         `json:"key_arn"`
-	SealedKeyARN    string         `json:"sealed_key_arn"`
-	AccessKeyID     string         `json:"access_key_id"`
-	SecretAccessKey string         `json:"secret_access_key"`
-	SessionToken    string         `json:"session_token"`
-	CredentialsFile string         `json:"credentials_file"`
-	PolicyFile      string         `json:"policy_file"`
-	RootsFile       string         `json:"simulated_roots_file"`
-	WebURL          string         `json:"web_url"`
-	PIDs            map[string]int `json:"pids"`
+	ParentURL       string `json:"parent_url"`
+	AdminURL        string `json:"admin_url"`
+	KMSEndpoint     string `json:"kms_endpoint"`
+	KMSTLSEndpoint  string `json:"kms_tls_endpoint"`
+	KMSCAFile       string `json:"kms_ca_file"`
+	Region          string `json:"region"`
+	KeyAlias        string `json:"key_alias"`
+	KeyARN          string `json:"key_arn"`
+	SealedKeyARN    string `json:"sealed_key_arn"`
+	AccessKeyID     string `json:"access_key_id"`
+	SecretAccessKey string `json:"secret_access_key"`
+	SessionToken    string `json:"session_token"`
+	CredentialsFile string `json:"credentials_file"`
+	// AdminCredentialsFile is of the principal who may change key policies.
+	AdminCredentialsFile string         `json:"admin_credentials_file"`
+	PolicyFile           string         `json:"policy_file"`
+	RootsFile            string         `json:"simulated_roots_file"`
+	WebURL               string         `json:"web_url"`
+	PIDs                 map[string]int `json:"pids"`
 }
 
 // Info tells how to reach everything. KMSEndpoint is plain HTTP on this machine,
@@ -79,22 +81,23 @@ type Info struct {
 // mode that is another key than SealedKeyARN.
 func (c *Cluster) Info() Info {
 	i := Info{
-		ParentURL:       c.parentReady.URL,
-		AdminURL:        c.parentReady.AdminURL,
-		KMSEndpoint:     c.kmsReady.PlainEndpoint,
-		KMSTLSEndpoint:  c.kmsReady.Endpoint,
-		KMSCAFile:       c.kmsReady.CAFile,
-		Region:          Region,
-		KeyAlias:        PostAlias,
-		KeyARN:          c.kmsReady.KeyARNs[PostAlias],
-		SealedKeyARN:    c.keyARN(),
-		AccessKeyID:     c.creds.client.AccessKeyID,
-		SecretAccessKey: c.creds.client.SecretAccessKey,
-		SessionToken:    c.creds.client.SessionToken,
-		CredentialsFile: c.path("client-credentials.json"),
-		PolicyFile:      c.path("policy.json"),
-		RootsFile:       c.path("nsm-root.pem"),
-		PIDs:            map[string]int{"kms": c.kms.pid(), "parent": c.parent.pid()},
+		ParentURL:            c.parentReady.URL,
+		AdminURL:             c.parentReady.AdminURL,
+		KMSEndpoint:          c.kmsReady.PlainEndpoint,
+		KMSTLSEndpoint:       c.kmsReady.Endpoint,
+		KMSCAFile:            c.kmsReady.CAFile,
+		Region:               Region,
+		KeyAlias:             PostAlias,
+		KeyARN:               c.kmsReady.KeyARNs[PostAlias],
+		SealedKeyARN:         c.keyARN(),
+		AccessKeyID:          c.creds.client.AccessKeyID,
+		SecretAccessKey:      c.creds.client.SecretAccessKey,
+		SessionToken:         c.creds.client.SessionToken,
+		CredentialsFile:      c.path("client-credentials.json"),
+		AdminCredentialsFile: c.path("admin-credentials.json"),
+		PolicyFile:           c.path("policy.json"),
+		RootsFile:            c.path("nsm-root.pem"),
+		PIDs:                 map[string]int{"kms": c.kms.pid(), "parent": c.parent.pid()},
 	}
 	for n, e := range c.enclaves {
 		i.PIDs[enclaveName(n)] = e.pid()

@@ -43,7 +43,7 @@ func (c *Cluster) writeSetup() error {
 	}
 	for name, data := range map[string][]byte{
 		"nsm-ca.pem": caPEM, "kms.json": config,
-		"nsm-root.pem": certPEM(c.root), "policy.json": policy, "client-credentials.json": c.creds.client.processJSON(),
+		"nsm-root.pem": certPEM(c.root), "policy.json": policy, "client-credentials.json": c.creds.client.processJSON(), "admin-credentials.json": c.creds.admin.processJSON(),
 	} {
 		if err := os.WriteFile(c.path(name), data, 0o600); err != nil {
 			return err
