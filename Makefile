@@ -1,6 +1,7 @@
 # make demo           set everything up and answer a question
 # make demo Q="..."   ask that question
 # make chat           the same, with a prompt
+# make serve          the same, with a web page and OpenAI-style endpoints
 # make test           all tests
 # make check          what CI runs
 
@@ -9,7 +10,7 @@ Q ?= i can't access my email, my username is jdoe
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo chat test race lint fuzz check lib
+.PHONY: demo chat serve test race lint fuzz check lib
 
 # The question goes through the environment, so that quotes in it are safe.
 demo: export Q := $(Q)
@@ -18,6 +19,9 @@ demo: lib bin/chatbot
 
 chat: lib bin/chatbot
 	@bin/chatbot demo
+
+serve: lib bin/chatbot
+	@bin/chatbot demo -serve 127.0.0.1:8080
 
 test: lib
 	$(GO) test -count=1 ./...

@@ -30,16 +30,25 @@ const (
 // Addr is the address of a server:
 //
 //	vsock://CID:PORT     CID is a number, or "any" to listen on all
+//	hvsock:///PATH:PORT  hybrid vsock, as Firecracker, Cloud Hypervisor and
+//	                     vhost-device-vsock have it on their host: dialling
+//	                     goes through the unix socket PATH to a port of the
+//	                     guest; listening is on the unix socket PATH_PORT,
+//	                     where the guest's connections to its host arrive
 //	unix:///PATH         an absolute path
 //	tcp://IP:PORT        a loopback address only, since nothing is encrypted
 //	mem://NAME           within this process, for tests and examples; a name
 //	                     has 1 to 255 of A-Z, a-z, 0-9, ".", "_" and "-"
+//
+// The name of a unix socket, PATH or PATH_PORT, has at most 107 bytes, which is
+// what Linux takes; other systems take a few less, and say so later.
 type Addr struct {
-	// Scheme is "vsock", "unix", "tcp" or "mem".
+	// Scheme is "vsock", "hvsock", "unix", "tcp" or "mem".
 	Scheme string
-	// Path of a unix socket, host:port of TCP, or name in memory.
+	// Path of a unix socket, also of hybrid vsock without the port; host:port
+	// of TCP; or name in memory.
 	Path string
-	// CID and Port of vsock.
+	// CID of vsock, Port of vsock and hybrid vsock.
 	CID, Port uint32
 }
 
@@ -50,7 +59,7 @@ func ParseAddr(s string) (Addr, error) {
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
-		return bad("want vsock://CID:PORT, unix:///PATH, tcp://IP:PORT or mem://NAME")
+		return bad("want vsock://CID:PORT, hvsock:///PATH:PORT, unix:///PATH, tcp://IP:PORT or mem://NAME")
 	}
 	switch scheme {
 	case "vsock":
@@ -72,9 +81,15 @@ func ParseAddr(s string) (Addr, error) {
 		}
 		a.Port = uint32(n)
 		return a, nil
+	case "hvsock":
+		a, why := parseHybrid(rest)
+		if why != "" {
+			return bad(why)
+		}
+		return a, nil
 	case "unix":
-		if !strings.HasPrefix(rest, "/") || strings.ContainsRune(rest, 0) {
-			return bad("the path is not absolute")
+		if why := badPath(rest); why != "" {
+			return bad(why)
 		}
 		return Addr{Scheme: scheme, Path: rest}, nil
 	case "tcp":
@@ -98,6 +113,20 @@ func ParseAddr(s string) (Addr, error) {
 	return bad("unknown scheme")
 }
 
+// mostPath is the longest name of a unix socket in bytes, on Linux.
+const mostPath = 107
+
+// badPath says what is wrong with the name of a unix socket.
+func badPath(path string) (why string) {
+	switch {
+	case !strings.HasPrefix(path, "/") || strings.ContainsRune(path, 0):
+		return "the path is not absolute"
+	case len(path) > mostPath:
+		return fmt.Sprintf("the socket's path has %d bytes, at most %d are taken", len(path), mostPath)
+	}
+	return ""
+}
+
 // What names in memory are made of.
 const (
 	maxMemName = 255
@@ -109,17 +138,20 @@ var memory memnet.Registry
 
 // String is the form that ParseAddr reads.
 func (a Addr) String() string {
-	if a.Scheme != "vsock" {
+	switch {
+	case a.Scheme == "hvsock":
+		return fmt.Sprintf("hvsock://%s:%d", a.Path, a.Port)
+	case a.Scheme != "vsock":
 		return a.Scheme + "://" + a.Path
-	}
-	if a.CID == AnyCID {
+	case a.CID == AnyCID:
 		return fmt.Sprintf("vsock://any:%d", a.Port)
 	}
 	return fmt.Sprintf("vsock://%d:%d", a.CID, a.Port)
 }
 
 // Listen listens on an address. A unix socket that no one serves any more is
-// replaced; a new one can be used by this user only.
+// replaced; a new one can be used by this user only, who must be the one that
+// runs the virtual machine where the address is of hybrid vsock.
 func Listen(addr string) (net.Listener, error) {
 	a, err := ParseAddr(addr)
 	if err != nil {
@@ -129,6 +161,8 @@ func Listen(addr string) (net.Listener, error) {
 	switch a.Scheme {
 	case "vsock":
 		l, err = listenVsock(a)
+	case "hvsock":
+		l, err = listenUnix(a.hostPath())
 	case "unix":
 		l, err = listenUnix(a.Path)
 	case "tcp":
@@ -173,7 +207,9 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// Dial connects to an address.
+// Dial connects to an address. Where nobody listens, the error wraps
+// syscall.ECONNREFUSED, or what else the system says of it; see HandshakeError
+// for hybrid vsock. Cancelling ctx ends the attempt, and no connection.
 func Dial(ctx context.Context, addr string) (net.Conn, error) {
 	a, err := ParseAddr(addr)
 	if err != nil {
@@ -191,6 +227,8 @@ func (a Addr) dial(ctx context.Context) (net.Conn, error) {
 	case "unix", "tcp":
 		var d net.Dialer
 		return d.DialContext(ctx, a.Scheme, a.Path)
+	case "hvsock":
+		return dialHybrid(ctx, a)
 	case "mem":
 		c, err := memory.Dial(ctx, a.Path)
 		if err != nil {

@@ -40,7 +40,9 @@
 // A Pool calls whichever of several servers has the fewest calls under way,
 // sets aside those that fail, and lets one be replaced while calls go on. It
 // repeats calls that certainly reached no handler (see Unprocessed), and never
-// any other.
+// any other. Servers that hold something for their callers, such as the key of a
+// session, are not all the same: ServedBy tells which one took a call, and the
+// pool's method Target makes calls to that one only.
 //
 // # Limits
 //

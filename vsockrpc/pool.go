@@ -55,6 +55,9 @@ type PoolOptions struct {
 //
 // A target that fails its calls quickly has few in flight, and so gets many:
 // Health is there to find that out.
+//
+// Where one server has what a later call needs, such as a session's key,
+// ServedBy tells which target a call went to, and Target calls that one.
 type Pool struct {
 	opts   PoolOptions
 	ctx    context.Context // ends with Close
@@ -191,10 +194,24 @@ func (p *Pool) next(ctx context.Context, r *route, method string) (*target, erro
 			return nil, err
 		}
 	}
-	t.inFlight++
-	t.calls++
+	p.enter(ctx, t)
 	p.mu.Unlock()
 	return t, nil
+}
+
+// callable lists the targets that calls may go to: those that are well, or else
+// those that have a connection. It needs p.mu.
+func (p *Pool) callable() []*target {
+	if len(p.healthy) > 0 {
+		return p.healthy
+	}
+	var all []*target
+	for _, t := range p.targets {
+		if !t.draining && t.client.live() {
+			all = append(all, t)
+		}
+	}
+	return all
 }
 
 // choose returns the target with the fewest calls in flight that was not tried,
@@ -203,14 +220,7 @@ func (p *Pool) choose(tried []*target) *target {
 	if p.closed {
 		return nil
 	}
-	all := p.healthy
-	if len(all) == 0 {
-		for _, t := range p.targets {
-			if !t.draining && t.client.live() {
-				all = append(all, t)
-			}
-		}
-	}
+	all := p.callable()
 	var best *target
 	if p.turn++; p.turn >= len(all) {
 		p.turn = 0

@@ -65,6 +65,12 @@ func (tr transport) pair(t *testing.T) (client, server net.Conn) {
 // transportOf listens on a fresh address of a scheme until the test ends.
 func transportOf(t *testing.T, scheme string) transport {
 	t.Helper()
+	switch scheme {
+	case "hvsock":
+		return toGuest(t)
+	case "hvsock from guest":
+		return fromGuest(t)
+	}
 	addr := "mem://" + strings.ReplaceAll(t.Name(), "/", ".")
 	if scheme != "mem" {
 		addr = address(t, scheme)
@@ -80,7 +86,7 @@ func transportOf(t *testing.T, scheme string) transport {
 // eachTransport runs a test over all that a server may listen on, and over the
 // network of package vsocktest.
 func eachTransport(t *testing.T, test func(t *testing.T, tr transport)) {
-	for _, scheme := range []string{"mem", "unix", "tcp", "vsock"} {
+	for _, scheme := range []string{"mem", "unix", "tcp", "vsock", "hvsock", "hvsock from guest"} {
 		t.Run(scheme, func(t *testing.T) {
 			if scheme == "vsock" && local != "vsock" {
 				t.Skip("no vsock here: NITROSEAL_TRANSPORT=vsock says where it is, which .ci/guest does in a guest")
@@ -325,12 +331,31 @@ func TestRefusedAddresses(t *testing.T) {
 		{"tcp://127.0.0.1:", "the port"},
 		{"tcp://127.0.0.1:http", "the port"},
 		{"tcp://127.0.0.1:-1", "the port"},
+		{"unix:///" + strings.Repeat("x", 107), "has 108 bytes"},
+		{"hvsock://", "want hvsock:///PATH:PORT"},
+		{"hvsock:///vm.vsock", "want hvsock:///PATH:PORT"},
+		{"hvsock:///vm.vsock:", "the port"},
+		{"hvsock:///vm.vsock:any", "the port"},
+		{"hvsock:///vm.vsock:-1", "the port"},
+		{"hvsock:///vm.vsock:+1", "the port"},
+		{"hvsock:///vm.vsock: 1", "the port"},
+		{"hvsock:///vm.vsock:1\n", "the port"},
+		{"hvsock:///vm.vsock:1/", "the port"},
+		{"hvsock:///vm.vsock:4294967295", "the port"},
+		{"hvsock:///vm.vsock:4294967296", "the port"},
+		{"hvsock://vm.vsock:1", "not absolute"},
+		{"hvsock://:1", "not absolute"},
+		{"hvsock:///vm\x00:1", "not absolute"},
+		{"hvsock:///:1", "a folder"},
+		{"hvsock:///run/:1", "a folder"},
+		{"hvsock:///" + strings.Repeat("x", 101) + ":50000", "has 108 bytes"},
 	} {
 		if a, err := vsockrpc.ParseAddr(tt.addr); err == nil || !strings.Contains(err.Error(), tt.says) || a != (vsockrpc.Addr{}) {
 			t.Errorf("%q: %v, %v", tt.addr, a, err)
 		}
 	}
-	for _, good := range []string{"mem://a", "mem://" + strings.Repeat("x", 255), "mem://AZaz09._-", "mem://..", "vsock://0:0"} {
+	for _, good := range []string{"hvsock:///run/vm.vsock:5000", "hvsock:///a:b:0", "hvsock:///a://b:4294967294", "hvsock:///" + strings.Repeat("x", 100) + ":50000",
+		"unix:///" + strings.Repeat("x", 106), "mem://a", "mem://" + strings.Repeat("x", 255), "mem://AZaz09._-", "mem://..", "vsock://0:0"} {
 		if a, err := vsockrpc.ParseAddr(good); err != nil || a.String() != good {
 			t.Errorf("%q: %v, %v", good, a, err)
 		}
@@ -339,6 +364,7 @@ func TestRefusedAddresses(t *testing.T) {
 
 func FuzzParseAddr(f *testing.F) {
 	for _, s := range []string{"vsock://16:5000", "vsock://any:5000", "vsock://007:08", "unix:///run/x.sock", "unix:///a://b",
+		"hvsock:///run/vm.vsock:5000", "hvsock:///a:b:007", "hvsock:///:1", "hvsock:///a_1:4294967295",
 		"tcp://127.0.0.1:80", "tcp://[::1]:080", "tcp://[::ffff:127.0.0.1]:0", "mem://name", "mem://a.b_c-1", "mem://a b", "", "x://y"} {
 		f.Add(s)
 	}

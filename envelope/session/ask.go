@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"iter"
+	"time"
 )
 
 // PayloadFunc makes the payload of one request to the enclave that was
@@ -17,7 +19,8 @@ type PayloadFunc func(ctx context.Context, e *Established, id RequestID) ([]byte
 // answer, each as soon as it has come and was found authentic. The caller owns
 // them. An error is the last thing yielded: what came before is authentic, but
 // not the whole answer. An answer whose loop ends without an error is whole.
-// Leaving the loop early, or ending ctx, cancels the enclave's work.
+// Leaving the loop early, or ending ctx, cancels the enclave's work. What comes
+// behind the last segment is not looked at.
 //
 // The request is sent when the sequence is ranged over, and is another one each
 // time.
@@ -28,49 +31,71 @@ type PayloadFunc func(ctx context.Context, e *Established, id RequestID) ([]byte
 // enclave's application; ctx's and the transport's.
 func (c *Client) Ask(ctx context.Context, payload PayloadFunc) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
-		var id RequestID
-		rand.Read(id[:])
-		began := c.opts.Clock()
-		e, err := c.Establish(ctx)
-		for attempt := 0; err == nil; attempt++ {
-			x := exchange{yield: yield}
-			err = c.exchange(ctx, e, id, payload, &x)
-			if x.left {
-				return
-			}
-			if err == nil {
-				return
-			}
-			if x.begun || attempt > 0 || !errors.Is(err, ErrKeyUnknown) || c.opts.Clock().Sub(began) > retryWithin {
-				break
-			}
-			c.forget(e)
-			refused := err
-			before := e
-			if e, err = c.Establish(ctx); err != nil {
-				break
-			}
-			if e.Document.ModuleID != before.Document.ModuleID && !c.opts.RetryElsewhere {
-				err = refused
-			}
+		x := exchange{yield: yield, payload: payload, began: c.opts.Clock()}
+		rand.Read(x.id[:])
+		first, err := c.Establish(ctx)
+		if err == nil {
+			err = c.exchange(ctx, first, &x)
 		}
-		yield(nil, err)
+		if err != nil && !x.begun && !x.left {
+			// The enclave may be gone: whoever asks next finds out.
+			c.forget(first)
+		}
+		for n := 1; n < maxAttempts && errors.Is(err, ErrKeyUnknown) && !x.begun; n++ {
+			err = c.again(ctx, first, &x, err)
+		}
+		if err != nil && !x.left {
+			yield(nil, err)
+		}
 	}
 }
 
-// exchange is one attempt at a request: whether any of its answer came, and
-// whether the caller has left the loop.
-type exchange struct {
-	yield       func([]byte, error) bool
-	begun, left bool
-}
+// maxAttempts is how often a request is sent. Keys can be used up by others
+// before it comes.
+const maxAttempts = 3
 
-func (c *Client) exchange(ctx context.Context, e *Established, id RequestID, payload PayloadFunc, x *exchange) error {
-	plaintext, err := payload(ctx, e, id)
+// again sends a request once more, after the parent said that the enclave does
+// not have the key that it was sealed to.
+func (c *Client) again(ctx context.Context, first *Established, x *exchange, refused error) error {
+	c.forget(x.sealedTo)
+	e, err := c.Establish(ctx)
 	if err != nil {
 		return err
 	}
-	message, export, err := sealRequest(e.Config, e.digest, id, c.opts.Clock(), plaintext, !c.opts.NoPadding)
+	if e.Document.ModuleID != first.Document.ModuleID && !c.opts.RetryElsewhere {
+		return refused
+	}
+	x.refused = refused
+	return c.exchange(ctx, e, x)
+}
+
+// exchange is one request, whatever keys it is sealed to.
+type exchange struct {
+	yield   func([]byte, error) bool
+	payload PayloadFunc
+	id      RequestID
+	began   time.Time
+	refused error // why the attempt before failed; nil at the first
+	// sealedTo is the enclave of the last attempt.
+	sealedTo *Established
+	// Whether any of the answer came, and whether the caller left the loop.
+	begun, left bool
+}
+
+// exchange is one attempt at a request.
+func (c *Client) exchange(ctx context.Context, e *Established, x *exchange) error {
+	x.sealedTo = e
+	plaintext, err := x.payload(ctx, e, x.id)
+	if err != nil {
+		return err
+	}
+	defer clear(plaintext)
+	// Looked at as late as can be: the parent can hold up the attestation.
+	now := c.opts.Clock()
+	if x.refused != nil && now.Sub(x.began) > retryWithin {
+		return x.refused
+	}
+	message, export, err := sealRequest(e.Config, e.digest, x.id, now, plaintext, !c.opts.NoPadding)
 	clear(plaintext)
 	if err != nil {
 		return err
@@ -78,7 +103,7 @@ func (c *Client) exchange(ctx context.Context, e *Established, id RequestID, pay
 	a := answer{export: export, digest: requestDigest(message)}
 	for segment, err := range c.opts.Transport.Ask(ctx, message) {
 		if err != nil {
-			return err
+			return broken(ctx, err, x.begun)
 		}
 		x.begun = true
 		kind, content, last, err := a.open(segment)
@@ -103,4 +128,13 @@ func (c *Client) exchange(ctx context.Context, e *Established, id RequestID, pay
 		return err
 	}
 	return ErrTruncated
+}
+
+// broken is what an error of the transport means for an answer that is not
+// whole.
+func broken(ctx context.Context, err error, begun bool) error {
+	if begun && ctx.Err() == nil && !errors.Is(err, ErrTruncated) {
+		return fmt.Errorf("%w: %w", ErrTruncated, err)
+	}
+	return err
 }

@@ -19,8 +19,8 @@ const (
 	// expiryMargin is how long before its NotAfter a key is no longer used, for
 	// clocks that differ.
 	expiryMargin = time.Minute
-	// retryWithin is how long after its first attempt a request is sent again.
-	// It is less than the enclave remembers requests for in any case.
+	// retryWithin is how long after its first attempt a request is sealed
+	// again. What an enclave remembers depends on it (keyring.expire).
 	retryWithin = 30 * time.Second
 )
 
@@ -76,6 +76,8 @@ type establishing struct {
 	done chan struct{}
 	e    *Established
 	err  error
+	// hurried says that the context of the one who led had ended.
+	hurried bool
 }
 
 // Established is an enclave that was verified, with its key.
@@ -138,7 +140,7 @@ func (c *Client) Establish(ctx context.Context) (*Established, error) {
 				return p.e, nil
 			}
 			// The one who led may have been in more of a hurry.
-			if !errors.Is(p.err, context.Canceled) && !errors.Is(p.err, context.DeadlineExceeded) {
+			if !p.hurried {
 				return nil, p.err
 			}
 		}
@@ -160,6 +162,7 @@ func (c *Client) lead(ctx context.Context, p *establishing) (*Established, error
 		close(p.done)
 	}()
 	p.e, p.err = c.verify(ctx)
+	p.hurried = p.err != nil && ctx.Err() != nil
 	return p.e, p.err
 }
 
@@ -188,6 +191,11 @@ func (c *Client) verify(ctx context.Context) (*Established, error) {
 	if err != nil {
 		return nil, fmt.Errorf("session: asking for an attestation: %w", err)
 	}
+	return c.believe(nonce, asked, answer)
+}
+
+// believe verifies the answer to a nonce.
+func (c *Client) believe(nonce [NonceSize]byte, asked time.Time, answer []byte) (*Established, error) {
 	rawConfig, rawDocument, err := parseAttestAnswer(answer)
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,15 @@ func (d Data) Format(s fmt.State, _ rune) {
 
 // LogValue shows sizes only.
 func (d Data) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(d)) }
+
+// errNotMarshaled keeps secrets out of whatever is written as JSON.
+var errNotMarshaled = errors.New("session: secrets are not marshaled")
+
+// MarshalJSON fails: credentials do not belong into JSON by accident.
+func (c Credentials) MarshalJSON() ([]byte, error) { return nil, errNotMarshaled }
+
+// MarshalJSON fails: confidential data does not belong into JSON by accident.
+func (d Data) MarshalJSON() ([]byte, error) { return nil, errNotMarshaled }
 
 // wireData is Data in CBOR (FORMAT.md).
 type wireData struct {
@@ -97,6 +107,9 @@ func DecodeData(payload []byte) (Data, error) {
 	if len(payload) > MaxPayload || decMode.Unmarshal(payload, &w) != nil {
 		return Data{}, ErrData
 	}
+	if !isEncodingOf(payload, w) {
+		return Data{}, ErrData
+	}
 	d := Data{Plain: w.Plain, Sealed: w.Sealed, Credentials: w.Credentials}
 	if w.Signed != nil {
 		d.Signed = &envelope.SignedRequest{Host: w.Signed.Host, Header: w.Signed.Header, Body: w.Signed.Body}
@@ -105,6 +118,13 @@ func DecodeData(payload []byte) (Data, error) {
 		return Data{}, err
 	}
 	return d, nil
+}
+
+// isEncodingOf reports whether payload is the one encoding of w.
+func isEncodingOf(payload []byte, w wireData) bool {
+	again, err := encode(w)
+	defer clear(again)
+	return err == nil && bytes.Equal(again, payload)
 }
 
 // SealData seals plaintext under the KMS key of kms, and signs the one request

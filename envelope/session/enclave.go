@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/nitroseal/nitroseal/attest"
@@ -35,12 +37,13 @@ type EnclaveOptions struct {
 	// KEM chooses the key agreement. 0 means MLKEM768X25519.
 	KEM KEM
 	// RotateAfter is how long a key is given out. Clients may use it for as
-	// long again, and a minute later the enclave forgets it. 0 means 30
-	// minutes.
+	// long again, and a minute later the enclave forgets it. At least a minute;
+	// 0 means 30.
 	RotateAfter time.Duration
 	// MaxRequests is how many requests one key opens; when three quarters are
 	// used up, another is given out. Each takes some 40 bytes of memory for as
-	// long as the key lives. 0 means 65,536.
+	// long as the key lives, and about as long again: with the at most 24 keys
+	// of an enclave that is flooded some 60 MiB. 0 means 65,536.
 	MaxRequests int
 	// Window is how far the time in a request may be from Clock's, before or
 	// after. It keeps the parent from delivering a question much later. 0
@@ -55,8 +58,13 @@ type EnclaveOptions struct {
 	Clock func() time.Time
 }
 
+// minRotateAfter is the least RotateAfter: clients stop using a key a minute
+// before its end.
+const minRotateAfter = time.Minute
+
 // Enclave opens sealed requests and seals their answers, inside the enclave. It
-// is safe for concurrent use.
+// is safe for concurrent use. There should be one for as long as the enclave
+// runs: another would not know what this one has opened.
 type Enclave struct {
 	opts      EnclaveOptions
 	keys      *keyring
@@ -86,8 +94,8 @@ func NewEnclave(opts EnclaveOptions) (*Enclave, error) {
 	if opts.Pad == 0 {
 		opts.Pad = defaultPad
 	}
-	if opts.RotateAfter < 0 || opts.MaxRequests < 1 || opts.Window < 0 || opts.Pad > maxPad {
-		return nil, errors.New("session: RotateAfter, MaxRequests or Window is negative, or Pad is over 4096")
+	if opts.RotateAfter < minRotateAfter || opts.MaxRequests < 1 || opts.Window < 0 || opts.Pad > maxPad {
+		return nil, errors.New("session: RotateAfter is under a minute, MaxRequests or Window negative, or Pad over 4096")
 	}
 	if opts.Clock == nil {
 		opts.Clock = time.Now
@@ -95,7 +103,7 @@ func NewEnclave(opts EnclaveOptions) (*Enclave, error) {
 	e := &Enclave{
 		opts: opts,
 		keys: &keyring{
-			kem: opts.KEM, info: opts.Info, rotateAfter: opts.RotateAfter,
+			kem: opts.KEM, info: bytes.Clone(opts.Info), rotateAfter: opts.RotateAfter,
 			maxRequests: opts.MaxRequests, clock: opts.Clock,
 		},
 		attesting: make(chan struct{}, maxAttesting),
@@ -169,6 +177,12 @@ func (r Request) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "request %v (%d bytes)", r.ID, len(r.Payload))
 }
 
+// MarshalJSON fails: a payload does not belong into JSON by accident.
+func (r Request) MarshalJSON() ([]byte, error) { return nil, errNotMarshaled }
+
+// LogValue shows sizes only.
+func (r Request) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(r)) }
+
 // Open opens a sealed request, once. It keeps nothing of message.
 //
 // Errors: ErrMalformed, ErrKeyUnknown, ErrStale, ErrReplayed, ErrBusy, ErrOpen
@@ -200,6 +214,9 @@ func (e *Enclave) Open(message []byte) (*Request, error) {
 		export: export, digest: requestDigest(message), pad: max(0, e.opts.Pad),
 	}, nil
 }
+
+// Format prints no key, whatever the verb.
+func (e *Enclave) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "enclave (%v)", e.opts.KEM) }
 
 // Close forgets the keys: no request is opened any more. Answers under way can
 // be finished.

@@ -31,8 +31,8 @@ var (
 	ErrReplayed = errors.New("session: the request was opened before")
 	// ErrOpen: the request was not made for this key, or was changed.
 	ErrOpen = errors.New("session: the request cannot be opened")
-	// ErrBusy: the enclave has no room for another request under this key, or
-	// for another attestation, at this moment.
+	// ErrBusy: the enclave opened as many requests as it can remember, and has
+	// no room for another key at this moment.
 	ErrBusy = errors.New("session: the enclave has no room for this request now")
 	// ErrEnded: the answer has its last segment already.
 	ErrEnded = errors.New("session: the answer has ended")

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -73,8 +74,12 @@ type wireError struct {
 
 func parseError(raw []byte) (*RemoteError, error) {
 	var w wireError
+	malformed := fmt.Errorf("%w: not of the documented form", ErrSegment)
 	if decMode.Unmarshal(raw, &w) != nil || len(w.Code) > maxErrorCode || len(w.Text) > maxErrorText {
-		return nil, fmt.Errorf("%w: not of the documented form", ErrSegment)
+		return nil, malformed
+	}
+	if again, err := encode(w); err != nil || !bytes.Equal(again, raw) {
+		return nil, malformed
 	}
 	return &RemoteError{w.Code, w.Text}, nil
 }
@@ -116,6 +121,9 @@ func (r *Response) Ended() bool {
 	defer r.mu.Unlock()
 	return r.seq.ended || r.failed != nil
 }
+
+// Format prints no key, whatever the verb.
+func (r *Response) Format(s fmt.State, _ rune) { fmt.Fprint(s, "answer of an enclave") }
 
 // answer reads the segments of one answer on the client's side.
 type answer struct {

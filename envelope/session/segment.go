@@ -46,6 +46,20 @@ type exporter interface {
 	Export(context string, length int) ([]byte, error)
 }
 
+// IsLast reports whether a segment, as it travels, says that it is the last of
+// its answer; first says that it is the first. It is for transports, which may
+// then let the connection end in good order: only opening the segment tells
+// whether that is true.
+func IsLast(segment []byte, first bool) bool {
+	if first {
+		if len(segment) < responseHeader {
+			return false
+		}
+		segment = segment[responseHeader:]
+	}
+	return len(segment) > 0 && segment[0] == flagLast
+}
+
 // sequence seals or opens the segments of one answer.
 type sequence struct {
 	aead  cipher.AEAD
@@ -144,7 +158,7 @@ func (s *sequence) seal(dst []byte, kind byte, content []byte, last bool, pad in
 // open opens the next segment. The content is the caller's.
 func (s *sequence) open(segment []byte) (kind byte, content []byte, last bool, err error) {
 	if s.ended {
-		return 0, nil, false, ErrEnded
+		return 0, nil, false, fmt.Errorf("%w: behind the last", ErrOrder)
 	}
 	if len(segment) < segmentHeader+innerHeader+tagSize || len(segment) > MaxSegment || segment[0] > flagLast {
 		return 0, nil, false, fmt.Errorf("%w: not of the documented form", ErrSegment)
@@ -180,7 +194,7 @@ func unwrapContent(plaintext []byte) (kind byte, content []byte, err error) {
 	kind = plaintext[0]
 	n := binary.BigEndian.Uint32(plaintext[1:])
 	rest := plaintext[innerHeader:]
-	if kind < kindMessage || kind > kindError || uint64(n) > uint64(len(rest)) {
+	if kind < kindMessage || kind > kindError || uint64(n) > uint64(len(rest)) || n > MaxMessage || kind == kindEnd && n != 0 {
 		return 0, nil, fmt.Errorf("%w: not of the documented form", ErrSegment)
 	}
 	for _, b := range rest[n:] {

@@ -64,8 +64,8 @@ func (f *enclaveFlags) boot(ctx context.Context, logger *slog.Logger) (_ *booted
 	if b.pcrs, err = ownPCRs(ctx, b.nsm); err != nil {
 		return nil, err
 	}
-	if b.pcrs[0].IsZero() && !*f.allowDebug {
-		return nil, errors.New("this enclave runs in debug mode (PCR0 is zero), where the parent can read what it prints and no client should trust it: start it without --debug-mode, or give -allow-debug")
+	if err := refuseDebug(b.pcrs, *f.allowDebug); err != nil {
+		return nil, err
 	}
 	if err := checkClock(ctx, b.nsm, b.roots, logger); err != nil {
 		return nil, err
@@ -81,6 +81,14 @@ func (f *enclaveFlags) boot(ctx context.Context, logger *slog.Logger) (_ *booted
 	}
 	b.recipient, err = envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: b.nsm, Entropy: b.nsm})
 	return b, err
+}
+
+// refuseDebug refuses debug mode, which zero registers reveal.
+func refuseDebug(pcrs attest.PCRs, allow bool) error {
+	if pcrs[0].IsZero() && !allow {
+		return errors.New("this enclave runs in debug mode (PCR0 is zero), where the parent can read what it prints and no client should trust it: start it without --debug-mode, or give -allow-debug")
+	}
+	return nil
 }
 
 // measureModel extends modelPCR by the SHA-256 of the model's file and locks

@@ -9,7 +9,7 @@ import (
 	"github.com/nitroseal/nitroseal/vsockrpc"
 )
 
-// Handler answers one opened request. It should clear the payload when done.
+// Handler answers one opened request. The payload is erased when it returns.
 //
 // Its error ends the answer: a *session.RemoteError reaches the client as it
 // is, sealed, and any other as the code "internal", since its text might repeat
@@ -38,7 +38,7 @@ func Register(s *vsockrpc.Server, e *session.Enclave, h Handler) {
 func serve(ctx context.Context, e *session.Enclave, h Handler, stream *vsockrpc.ServerStream) error {
 	message, err := stream.Recv()
 	if err != nil {
-		if errors.Is(err, io.EOF) {
+		if err == io.EOF {
 			return refuse(session.ErrMalformed)
 		}
 		return err
@@ -47,6 +47,7 @@ func serve(ctx context.Context, e *session.Enclave, h Handler, stream *vsockrpc.
 	if err != nil {
 		return refuse(err)
 	}
+	defer clear(req.Payload)
 	resp, err := req.Respond(stream.Send)
 	if err != nil {
 		return refuse(err)

@@ -32,6 +32,10 @@ const (
 	maxErrorBody = 4 << 10
 )
 
+// ErrUnreachable: no connection to the parent came about, or it broke before an
+// answer.
+var ErrUnreachable = errors.New("sessionrpc: the parent cannot be reached")
+
 // HTTPError is how a parent refused a request.
 type HTTPError struct {
 	// Status is the HTTP status.
@@ -105,7 +109,7 @@ func (t *httpTransport) post(ctx context.Context, to string, body []byte) (*http
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, fmt.Errorf("sessionrpc: the parent cannot be reached: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
@@ -131,29 +135,55 @@ func (t *httpTransport) Ask(ctx context.Context, request []byte) iter.Seq2[[]byt
 	return func(yield func([]byte, error) bool) {
 		// Leaving the loop ends the request, and with it the enclave's work.
 		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
 		resp, err := t.post(ctx, t.ask, request)
 		if err != nil {
+			cancel()
 			yield(nil, err)
 			return
 		}
-		defer resp.Body.Close()
-		body := bufio.NewReaderSize(resp.Body, 16<<10)
-		var segment []byte
-		for {
-			segment, err = readSegment(body, segment)
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			if err != nil {
-				yield(nil, bodyError(ctx, err))
-				return
-			}
-			if !yield(segment, nil) {
-				return
-			}
+		if last := deliver(ctx, resp.Body, yield); last {
+			// Nobody needs to wait for the end of the body, but a connection
+			// that has seen it can be used again.
+			go finish(resp.Body, cancel)
+			return
+		}
+		cancel()
+		resp.Body.Close()
+	}
+}
+
+// deliver yields the segments of a body, and reports whether it stopped after
+// one that says that it is the last.
+func deliver(ctx context.Context, r io.Reader, yield func([]byte, error) bool) (last bool) {
+	body := bufio.NewReaderSize(r, 16<<10)
+	var segment []byte
+	for first := true; ; first = false {
+		var err error
+		segment, err = readSegment(body, segment)
+		if errors.Is(err, io.EOF) {
+			return false
+		}
+		if err != nil {
+			yield(nil, bodyError(ctx, err))
+			return false
+		}
+		last = session.IsLast(segment, first)
+		if !yield(segment, nil) {
+			return last
 		}
 	}
+}
+
+// finishTimeout is how long a body may take to end after its last segment.
+const finishTimeout = time.Second
+
+// finish waits a little for the end of a body that should have no more to say.
+func finish(body io.ReadCloser, cancel context.CancelFunc) {
+	timer := time.AfterFunc(finishTimeout, cancel)
+	defer timer.Stop()
+	io.CopyN(io.Discard, body, 1)
+	cancel()
+	body.Close()
 }
 
 // readSegment reads one segment into buf's memory, if it has room: io.EOF if

@@ -2,7 +2,6 @@ package sessionrpc
 
 import (
 	"context"
-	"errors"
 	"io"
 	"iter"
 
@@ -30,14 +29,15 @@ func (t rpcTransport) Ask(ctx context.Context, request []byte) iter.Seq2[[]byte,
 			return
 		}
 		defer stream.Close()
-		// After the server has ended the stream, Recv tells how.
-		if err := stream.SendLast(request); err != nil && !errors.Is(err, io.EOF) {
+		// After the server has ended the stream, Recv tells how. Only io.EOF
+		// itself means that: the error of a broken connection wraps it too.
+		if err := stream.SendLast(request); err != nil && err != io.EOF {
 			yield(nil, withRefusal(err))
 			return
 		}
 		for {
 			segment, err := stream.Recv()
-			if errors.Is(err, io.EOF) {
+			if err == io.EOF {
 				return
 			}
 			if err != nil {

@@ -4,7 +4,6 @@
 package chat
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -172,6 +171,7 @@ func (c *Client) ask(ctx context.Context, q ask.Question, yield func(ask.Chunk, 
 	if err != nil {
 		return err
 	}
+	q.CacheScope, q.PublicPrefix = "", 0
 	if info.Lowercase && !c.opts.KeepCase {
 		q.Request = lowercase(q.Request)
 	}
@@ -185,7 +185,7 @@ func (c *Client) ask(ctx context.Context, q ask.Question, yield func(ask.Chunk, 
 	start := time.Now()
 	var text strings.Builder
 	segments, done := 0, false
-	for message, err := range c.session.Ask(ctx, c.payload(encoded)) {
+	for message, err := range c.session.Ask(ctx, c.payload(encoded, &info)) {
 		if err != nil {
 			return translate(ctx, err)
 		}
@@ -219,12 +219,14 @@ func (c *Client) ask(ctx context.Context, q ask.Question, yield func(ask.Chunk, 
 	return nil
 }
 
-// payload seals the encoded question under KMS, for this request only.
-func (c *Client) payload(encoded []byte) session.PayloadFunc {
+// payload seals the encoded question under KMS, for this request only, and sets
+// info to what the enclave attests that gets it.
+func (c *Client) payload(encoded []byte, info *wire.Info) session.PayloadFunc {
 	return func(ctx context.Context, e *session.Established, id session.RequestID) ([]byte, error) {
 		start := time.Now()
 		// It may be another enclave than before, if the request is sent again.
-		if _, err := c.infoOf(e); err != nil {
+		var err error
+		if *info, err = c.infoOf(e); err != nil {
 			return nil, err
 		}
 		data, how, err := c.seal(ctx, encoded, e, id)
@@ -242,7 +244,7 @@ func (c *Client) payload(encoded []byte) session.PayloadFunc {
 
 func (c *Client) seal(ctx context.Context, encoded []byte, e *session.Established, id session.RequestID) (session.Data, string, error) {
 	if c.opts.KMS == nil {
-		return session.Data{Plain: bytes.Clone(encoded)}, "without KMS", nil
+		return session.Data{Plain: encoded}, "without KMS", nil // Encode copies it
 	}
 	ec := wire.RequestContext(id.String())
 	if c.opts.SendCredentials == nil {
@@ -264,9 +266,7 @@ func (c *Client) seal(ctx context.Context, encoded []byte, e *session.Establishe
 
 // receipt makes the file of a receipt, and verifies it as others will.
 func (c *Client) receipt(r *inference.Request, answer, modelDigest string, receipt []byte) ([]byte, error) {
-	asked := *r
-	asked.CacheScope, asked.PublicPrefix = "", 0
-	f := wire.ReceiptFile{Request: asked, Answer: answer, ModelDigest: modelDigest, Receipt: receipt}
+	f := wire.ReceiptFile{Request: *r, Answer: answer, ModelDigest: modelDigest, Receipt: receipt}
 	if _, err := f.Verify(c.opts.Enclave); err != nil {
 		return nil, fmt.Errorf("the enclave's receipt: %w", err)
 	}

@@ -1,126 +1,114 @@
-// Package front is the parent's HTTP server: it takes encrypted questions and
-// hands them, byte for byte, to the enclave. It holds ciphertext and, in this
-// first form, the delegated credentials; it never parses either.
+// Package front is the parent's HTTP server: it takes sealed requests and hands
+// them, unread, to the enclaves. It holds no key, no question and no answer; what
+// it has to defend is its own availability, and what it knows of who asks.
+//
+// Handlers do the passing on, such as a sessionrpc.Relay. The front stands around
+// them with what a server that faces a network needs: limits on how often and how
+// much each client may ask, and all of them together; readiness; metrics; logs
+// that tell of requests and not of people; certificates that are replaced while
+// it runs; and an end that lets answers finish.
+//
+//	relay, err := sessionrpc.NewRelay(sessionrpc.RelayOptions{Pool: pool, OnRequest: front.Observe})
+//	f := front.New(front.Options{Session: relay, Targets: pool.Targets})
+//	err = f.Serve(ctx, front.ServeOptions{Listener: l, Admin: admin})
+//
+// # What it does not protect from
+//
+// The limits are for mistakes and for single clients that ask too much. Whoever
+// has many addresses gets as many shares, up to the limit of all; nothing here
+// knows users, since those are known to KMS only, and to nobody before that.
 package front
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
-	"time"
+	"net/netip"
+	"sync/atomic"
 
+	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/step"
-	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/vsockrpc"
+	"github.com/nitroseal/nitroseal/vsockrpc/proxy"
 )
 
-// Caller is the connection to the enclave; *vsockrpc.Client is one.
-type Caller interface {
-	Call(ctx context.Context, method string, req []byte) ([]byte, error)
-}
-
-// Options configures a Handler.
+// Options configures a Front.
 type Options struct {
-	// Enclave takes the questions. Required.
-	Enclave Caller
-	// Timeout bounds one question from arrival to reply. 0 means 60 seconds.
-	Timeout time.Duration
-	// Logger gets one record a request: outcome, sizes and time, no content.
+	// Session serves sealed requests, at sessionrpc's paths. Its OnRequest must
+	// be Observe, or its requests are counted as failures. nil: there are none.
+	Session http.Handler
+	// Blog serves "POST /" in the form of the AWS blog post, which shows the
+	// parent the users' credentials, and bounds their bodies itself. nil: there is
+	// none.
+	Blog http.Handler
+
+	// Limits bounds what clients may ask for.
+	Limits Limits
+	// TrustedProxies are those whose X-Forwarded-For is believed. Anybody can
+	// write one, so nobody else's is.
+	TrustedProxies []netip.Prefix
+
+	// Targets tells of the enclaves, for readiness and metrics:
+	// (*vsockrpc.Pool).Targets. nil: there are none, and the front is never
+	// ready.
+	Targets func() []vsockrpc.TargetStats
+	// Egress are the forwarders to tell of in metrics.
+	Egress []Egress
+
+	// Logger gets one record a request: what kind, how it ended, sizes and
+	// time; no content, no address and nothing else that tells clients apart.
 	// nil is silent.
 	Logger *slog.Logger
-	// Steps, if not nil, is told of each step.
+	// Steps, if not nil, is told of each request.
 	Steps *step.Printer
 }
 
-// NewHandler returns the parent's HTTP handler: POST wire.Path asks, GET
-// /healthz says that the parent itself is up.
-func NewHandler(opts Options) http.Handler {
-	if opts.Timeout == 0 {
-		opts.Timeout = 60 * time.Second
-	}
+// Egress is one way out of the enclaves.
+type Egress struct {
+	// Listener is the address that enclaves connect to, Target the host:port
+	// that it leads to.
+	Listener, Target string
+	// Stats are its numbers: (*proxy.Forwarder).Stats.
+	Stats func() proxy.Stats
+}
+
+// Front is the parent's HTTP side. It is safe for concurrent use.
+type Front struct {
+	opts     Options
+	rates    *rates
+	gate     *gate
+	metrics  *metrics
+	requests atomic.Uint64 // the number of the last request, for the log
+	draining atomic.Bool
+}
+
+// New returns a Front that serves nothing yet.
+func New(opts Options) *Front {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	h := &handler{opts}
+	if opts.Targets == nil {
+		opts.Targets = func() []vsockrpc.TargetStats { return nil }
+	}
+	l := opts.Limits.withDefaults()
+	return &Front{
+		opts:    opts,
+		rates:   newRates(l.Rate, l.Burst, l.MaxClients),
+		gate:    newGate(l.Concurrent, l.ConcurrentPerClient),
+		metrics: newMetrics(),
+	}
+}
+
+// Handler serves clients. /healthz and /readyz are there as well, for load
+// balancers, which ask where clients do; they tell one bit.
+func (f *Front) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+wire.Path, h.ask)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "ok\n")
-	})
+	f.probes(mux)
+	if f.opts.Session != nil {
+		mux.Handle(sessionrpc.PathAttest, f.guard("attest", f.opts.Session))
+		mux.Handle(sessionrpc.PathAsk, f.guard("ask", f.opts.Session))
+	}
+	if f.opts.Blog != nil {
+		mux.Handle("POST /{$}", f.guard("blog", observed(f.opts.Blog)))
+	}
 	return mux
-}
-
-type handler struct{ opts Options }
-
-func (h *handler) ask(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
-	in, out, reason := h.forward(w, r)
-	status := http.StatusOK
-	if reason != "" {
-		status = reason.HTTPStatus()
-		h.fail(w, reason)
-	}
-	h.opts.Logger.Info("ask", "status", status, "reason", string(reason), "bytes_in", in, "bytes_out", out, "ms", time.Since(start).Milliseconds())
-}
-
-// forward passes the body to the enclave and the enclave's reply to w. A
-// non-empty reason means that nothing was written yet.
-func (h *handler) forward(w http.ResponseWriter, r *http.Request) (in, out int, reason wire.Reason) {
-	if mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mt != "application/json" {
-		return 0, 0, wire.ReasonBadRequest
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, wire.MaxMessage))
-	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return 0, 0, wire.ReasonTooLarge
-		}
-		return 0, 0, wire.ReasonBadRequest
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), h.opts.Timeout)
-	defer cancel()
-	start := time.Now()
-	reply, err := h.opts.Enclave.Call(ctx, wire.Method, body)
-	if err != nil {
-		return len(body), 0, reasonOf(err)
-	}
-	h.opts.Steps.Print(3, "forward", time.Since(start), "%d bytes of JSON to the enclave, %d bytes back, passed on unread", len(body), len(reply))
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if _, err := w.Write(reply); err != nil {
-		h.opts.Logger.Warn("the client went away", "bytes_out", len(reply))
-	}
-	return len(body), len(reply), ""
-}
-
-func (h *handler) fail(w http.ResponseWriter, reason wire.Reason) {
-	h.opts.Steps.Print(3, "forward", 0, "refused: %s", string(reason))
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(reason.HTTPStatus())
-	json.NewEncoder(w).Encode(wire.ErrorResponse{Error: wire.ErrorBody{Code: reason, Message: reason.Error()}})
-}
-
-// reasonOf translates the error of a call. An enclave names its reason in the
-// error's message; what the transport itself reports has only a code.
-func reasonOf(err error) wire.Reason {
-	var e *vsockrpc.Error
-	if errors.As(err, &e) {
-		if r := wire.ParseReason(e.Message); r != wire.ReasonInternal {
-			return r
-		}
-	}
-	switch vsockrpc.CodeOf(err) {
-	case vsockrpc.Unavailable:
-		return wire.ReasonUnavailable
-	case vsockrpc.DeadlineExceeded, vsockrpc.Canceled:
-		return wire.ReasonDeadline
-	case vsockrpc.ResourceExhausted:
-		return wire.ReasonOverloaded
-	}
-	return wire.ReasonInternal
 }

@@ -62,7 +62,7 @@ func TestAnswers(t *testing.T) {
 			a.last.Usage.PromptTokens != 17 || a.last.Usage.GeneratedTokens != a.chunks-1 || a.last.Receipt != nil {
 			t.Errorf("%s: the last chunk is %+v, %+v", name, a.last.FinishReason, a.last.Usage)
 		}
-		if a.size == 0 || bytes.Count(a.payload, []byte{0}) != len(a.payload) || a.err != nil {
+		if a.before == 0 || a.after != 0 || a.err != nil {
 			t.Errorf("%s: the payload was not erased: %v", name, a.err)
 		}
 		w.silent(name)

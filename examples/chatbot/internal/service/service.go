@@ -173,6 +173,9 @@ func (s *Service) infer(ctx context.Context, q wire.Question, send sendFunc) err
 		}
 		out := wire.Chunk{Chunk: chunk}
 		last := chunk.FinishReason != ""
+		if last != (chunk.Usage != nil) {
+			return errors.New("service: the model ended without saying both why and its usage")
+		}
 		if last {
 			took = time.Since(start)
 			if q.Receipt {

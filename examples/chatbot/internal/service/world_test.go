@@ -135,9 +135,10 @@ func (o *output) String() string {
 
 // handled is what a service did with one request.
 type handled struct {
-	payload []byte // the request's, after the service has returned
-	size    int    // bytes of it that were not zero before
-	err     error
+	// before and after count the bytes of the payload that are not zero, before
+	// the service and as it returned.
+	before, after int
+	err           error
 }
 
 // world is a service in an enclave, and a client that reaches it.
@@ -216,11 +217,9 @@ func (w *world) serve(enclave *session.Enclave) {
 	network := vsocktest.NewNetwork(vsocktest.Options{})
 	srv := vsockrpc.NewServer(vsockrpc.ServerOptions{MaxMessageSize: session.MaxRequest, Logger: slog.New(slog.NewTextHandler(&w.log, nil))})
 	sessionrpc.Register(srv, enclave, func(ctx context.Context, req *session.Request, resp *session.Response) (err error) {
-		h := handled{payload: req.Payload, size: len(req.Payload) - bytes.Count(req.Payload, []byte{0})}
-		defer func() {
-			h.err = err
-			w.ended <- h
-		}()
+		count := func() int { return len(req.Payload) - bytes.Count(req.Payload, []byte{0}) }
+		before := count()
+		defer func() { w.ended <- handled{before, count(), err} }()
 		return w.svc.Answer(ctx, req, resp)
 	})
 	l, err := network.Listen("enclave")

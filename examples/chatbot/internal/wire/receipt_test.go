@@ -119,7 +119,7 @@ func TestReceiptFile(t *testing.T) {
 // The receipt of the longest question can be read, too, though JSON takes six
 // bytes for each of it.
 func TestLongestReceiptFile(t *testing.T) {
-	for _, c := range []string{"x", "<", "\x01", "\u2028", "\U0001F642"} {
+	for _, c := range []string{"<", "\x01"} {
 		f := ReceiptFile{
 			Request: inference.Request{Prompt: strings.Repeat(c, inference.MaxPromptBytes/len(c)), Grammar: strings.Repeat(c, inference.MaxGrammarBytes/len(c))},
 			Answer:  strings.Repeat(c, (1<<20)/len(c)), Receipt: make([]byte, session.MaxReceipt),
