@@ -20,6 +20,7 @@ image, or measure the one that they were given, and compare.
 var eifCommands = []command{
 	{name: "build", run: runEIFBuild},
 	{name: "describe", run: runEIFDescribe},
+	{name: "image", run: runEIFImage},
 	{name: "measure", run: runEIFMeasure},
 }
 

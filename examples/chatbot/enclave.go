@@ -42,6 +42,7 @@ type enclaveFlags struct {
 	kmsEndpoint, kmsCA         *string
 	modelFile, modelDigest     *string
 	library, simulateNSM       *string
+	simulatePCRs               *string
 	threads, sequences         *int
 	contextSize, maxTokens     *int
 	rotate, drain              *time.Duration
@@ -67,6 +68,7 @@ func runEnclave(ctx context.Context, args []string, s streams) error {
 		lowercase:       fs.Bool("lowercase", false, "the model knows lower-case questions only, as the embedded one does; clients are told"),
 		library:         fs.String("llama-lib", "", "`folder` of libllama; empty means where the installer put it, or the system's"),
 		simulateNSM:     fs.String("simulate-nsm", "", "use a software NSM with the certificate authority in this PEM `file`; for development, trusted by nobody who is not told to"),
+		simulatePCRs:    fs.String("simulate-pcrs", "", "`file` with the measurements of the image, for -simulate-nsm; empty means those of program and model"),
 		threads:         fs.Int("threads", 0, "threads for inference; 0 means one a core"),
 		sequences:       fs.Int("sequences", 8, "questions answered side by side"),
 		contextSize:     fs.Int("context", 4352, "tokens that one conversation and its answer may have together"),

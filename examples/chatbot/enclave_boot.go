@@ -147,6 +147,9 @@ func (f *enclaveFlags) openNSM() (*attest.NSM, []*x509.Certificate, error) {
 // measure computes the simulated image's PCRs. An image for a sealed model has
 // the model's digest in the place of the model.
 func (f *enclaveFlags) measure(binary string) (attest.PCRs, error) {
+	if *f.simulatePCRs != "" {
+		return simulatedPCRs(*f.simulatePCRs)
+	}
 	if *f.sealed.model != "" {
 		return local.Measure(binary, strings.NewReader(strings.ToLower(*f.modelDigest)))
 	}

@@ -65,6 +65,20 @@ var toolManuals = map[string]manual{
 		},
 		seeAlso: []string{"eif measure", "policy emit", "policy key"},
 	},
+	"eif image": {
+		summary:  "build the chatbot's enclave image, with all that goes with it",
+		operands: "[-- ENCLAVE_FLAG...]",
+		files:    slices.Concat([]entry{{"files beside -o", "Measurements, both policies and what to allocate."}}, libraryFiles),
+		env:      libraryEnv,
+		examples: []example{
+			{"Build an image and the key policy for it:",
+				"chatbot eif image -kernel bzImage -modules lib/modules \\\n" +
+					"    -o chatbot.eif -admin \"$ADMIN_ARN\" -client \"$CLIENT_ARN\" \\\n" +
+					"    -- -key-arn \"$KEY_ARN\" \\\n" +
+					"    -egress kms.us-east-1.amazonaws.com:443=vsock://3:8000"},
+		},
+		seeAlso: []string{"enclave", "eif build", "policy key"},
+	},
 	"eif describe": {
 		summary:  "tell what an enclave image file holds",
 		operands: "FILE|-",

@@ -115,10 +115,11 @@ var flagGroups = []struct {
 	{"AWS KMS", []string{"region", "key-arn", "kms-endpoint", "kms-ca", "credentials"}},
 	{"The model", []string{"model", "model-digest", "lowercase", "llama-lib", "threads", "sequences", "context",
 		"sealed-model", "sealed-model-key-arn", "sealed-model-credentials", "sealed-model-timeout"}},
-	{"The image", []string{"arch", "kernel", "cmdline", "ramdisk", "name", "version", "signing-key", "signing-cert"}},
+	{"The image", []string{"arch", "kernel", "cmdline", "ramdisk", "modules", "module", "program", "lib-dir", "file", "name", "version", "signing-key", "signing-cert"}},
 	{"The key policy", []string{"key-policy", "mode", "admin", "client", "enclave-role", "encryption-context"}},
+	{"The parent", []string{"parent-cid", "cpus", "more-memory"}},
 	{"What protects less", []string{"send-credentials", "take-credentials", "without-kms", "retry-elsewhere", "insecure-blog-mode", "blog-key-arn"}},
-	{"Development", []string{"simulate-nsm", "supervised", "break-pcr", "keep", "enclaves"}},
+	{"Development", []string{"simulate-nsm", "simulate-pcrs", "supervised", "break-pcr", "keep", "enclaves"}},
 }
 
 // manyFlags is how many flags a command has before it gets headings.

@@ -26,6 +26,8 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/pid1"
 )
 
 // Exit statuses. A command has more of them where its errors say so, by
@@ -82,6 +84,9 @@ func root() command {
 var errUsage = errors.New("usage")
 
 func main() {
+	if pid1.Wanted() {
+		pid1.Main(os.Stderr) // ends the enclave, and does not return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr})
 	stop()

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
@@ -55,7 +56,7 @@ type Options struct {
 	Steps *step.Printer
 }
 
-// ErrModel: the enclave attests to answer with another model.
+// ErrModel means that the enclave attests to answer with another model.
 var ErrModel = errors.New("the enclave answers with another model than the one that is asked for")
 
 // Client is an ask.Asker. It is safe for concurrent use.
@@ -279,7 +280,7 @@ func lowercase(r inference.Request) inference.Request {
 	messages := make([]inference.Message, len(r.Messages))
 	for i, m := range r.Messages {
 		if m.Role == inference.RoleUser {
-			m.Content = strings.ToLower(m.Content)
+			m.Content = toLower(m.Content)
 		}
 		messages[i] = m
 	}
@@ -299,8 +300,17 @@ func lowercasePrompt(prompt string) string {
 			}
 		}
 		if head != "Answer:" {
-			lines[i] = head + strings.ToLower(line[len(head):])
+			lines[i] = head + toLower(line[len(head):])
 		}
 	}
 	return strings.Join(lines, "\n")
+}
+
+// toLower leaves text that is not UTF-8 as it is, for it to be refused, where
+// strings.ToLower would mend it.
+func toLower(s string) string {
+	if !utf8.ValidString(s) {
+		return s
+	}
+	return strings.ToLower(s)
 }

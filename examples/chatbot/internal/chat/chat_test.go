@@ -189,10 +189,12 @@ func TestScopes(t *testing.T) {
 // What is wrong with a question is said before anything is sent.
 func TestBadQuestion(t *testing.T) {
 	w := newWorld(t)
-	w.use(w.start(enclave{model: echo()}))
+	info := modelInfo
+	info.Lowercase = true // which mends nothing
+	w.use(w.start(enclave{model: echo(), info: info}))
 	c := w.client(nil)
 	for want, q := range map[error]ask.Question{
-		wire.ErrEmpty: prompt(" "), wire.ErrNotUTF8: prompt("\xff"), inference.ErrInvalidRequest: {Request: inference.Request{Prompt: canary, TopK: -1}},
+		wire.ErrEmpty: prompt(" "), wire.ErrNotUTF8: prompt("A\xff"), inference.ErrInvalidRequest: {Request: inference.Request{Prompt: canary, TopK: -1}},
 		wire.ErrTooLong: prompt(strings.Repeat("x", inference.MaxPromptBytes+1)),
 	} {
 		if _, err := askAll(t, c, q); !errors.Is(err, want) || strings.Contains(err.Error(), canary) {

@@ -10,21 +10,6 @@ import (
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
-// refusals are why an enclave did not open a request, on the parent's word. The
-// same errors of the client's own are about an answer.
-var refusals = []struct {
-	named  error
-	reason wire.Reason
-}{
-	{session.ErrKeyUnknown, wire.ReasonKeyUnknown},
-	{session.ErrReplayed, wire.ReasonReplayed},
-	{session.ErrStale, wire.ReasonStale},
-	{session.ErrMalformed, wire.ReasonBadRequest},
-	{session.ErrOpen, wire.ReasonBadRequest},
-	{session.ErrBusy, wire.ReasonOverloaded},
-	{session.ErrClosed, wire.ReasonUnavailable},
-}
-
 // translate makes errors.Is find a wire.Reason in what parent or enclave
 // refused. What is wrong with the enclave or its answer stays as it is.
 func translate(ctx context.Context, err error) error {
@@ -33,10 +18,10 @@ func translate(ctx context.Context, err error) error {
 		return wire.ParseReason(remote.Code)
 	}
 	if e, ok := errors.AsType[*sessionrpc.HTTPError](err); ok {
-		for _, r := range refusals {
-			if errors.Is(err, r.named) {
-				return r.reason
-			}
+		// Why an enclave did not open a request has the same words as reasons
+		// have, but for one.
+		if errors.Is(err, session.ErrOpen) {
+			return wire.ReasonBadRequest
 		}
 		if reason := wire.ParseReason(e.Code); reason != wire.ReasonInternal {
 			return reason

@@ -177,8 +177,10 @@ func (m *watching) Generate(ctx context.Context, req inference.Request) iter.Seq
 func TestModelContextEnds(t *testing.T) {
 	m := &watching{Model: echo()}
 	w := newWorld(t, options{Options: service.Options{Model: m}})
-	if _, err := w.ask(payload(question("hi"), w.signed)); err != nil || m.ctx.Err() == nil {
-		t.Errorf("%v, the model's context: %v", err, m.ctx.Err())
+	var ended error
+	w.returned = func() { ended = m.ctx.Err() }
+	if _, err := w.ask(payload(question("hi"), w.signed)); err != nil || ended == nil {
+		t.Errorf("%v, the model's context: %v", err, ended)
 	}
 }
 

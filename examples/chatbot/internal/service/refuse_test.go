@@ -169,7 +169,7 @@ func TestKMSFails(t *testing.T) {
 	}{
 		"cuts the connection": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, wire.ReasonKMSUnavailable},
 		"500":                 {fails(500, "KMSInternalException"), wire.ReasonKMSUnavailable},
-		"503 without a code":  {func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, canary, 503) }, wire.ReasonKMSUnavailable},
+		"503 without a code":  {func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, canary, http.StatusServiceUnavailable) }, wire.ReasonKMSUnavailable},
 		"throttles":           {fails(400, "ThrottlingException"), wire.ReasonKMSUnavailable},
 		"key disabled":        {fails(400, "DisabledException"), wire.ReasonKMSUnavailable},
 		"denies":              {fails(400, "AccessDeniedException"), wire.ReasonKMSDenied},

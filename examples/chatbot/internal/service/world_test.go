@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/sha512"
 	"crypto/x509"
-	"errors"
-	"iter"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,7 +27,6 @@ import (
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/service"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/step"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
-	"github.com/nitroseal/nitroseal/inference"
 	"github.com/nitroseal/nitroseal/vsockrpc"
 	"github.com/nitroseal/nitroseal/vsockrpc/vsocktest"
 )
@@ -152,6 +149,9 @@ type world struct {
 	log    output // of service and server
 	steps  output
 	ended  chan handled
+	// returned, if not nil, is called when the service has returned, while its
+	// context still lives.
+	returned func()
 
 	mu sync.Mutex
 	// kmsFault takes the place of KMS, for the enclave only. Guarded by mu.
@@ -219,7 +219,12 @@ func (w *world) serve(enclave *session.Enclave) {
 	sessionrpc.Register(srv, enclave, func(ctx context.Context, req *session.Request, resp *session.Response) (err error) {
 		count := func() int { return len(req.Payload) - bytes.Count(req.Payload, []byte{0}) }
 		before := count()
-		defer func() { w.ended <- handled{before, count(), err} }()
+		defer func() {
+			if w.returned != nil {
+				w.returned()
+			}
+			w.ended <- handled{before, count(), err}
+		}()
 		return w.svc.Answer(ctx, req, resp)
 	})
 	l, err := network.Listen("enclave")
@@ -316,77 +321,4 @@ func payload(q wire.Question, f form) session.PayloadFunc {
 		}
 		return data.Encode()
 	}
-}
-
-// chunks are the parts of one answer as they come. The last one that a
-// question has is followed by waiting until the service has returned.
-func (w *world) chunks(ctx context.Context, p session.PayloadFunc) iter.Seq2[wire.Chunk, error] {
-	return func(yield func(wire.Chunk, error) bool) {
-		for message, err := range w.client.Ask(ctx, p) {
-			var c wire.Chunk
-			if err == nil {
-				c, err = wire.DecodeChunk(message)
-			}
-			if !yield(c, err) {
-				return
-			}
-		}
-	}
-}
-
-// answer is a whole answer.
-type answer struct {
-	text   string
-	chunks int
-	last   wire.Chunk
-	handled
-}
-
-func (w *world) ask(p session.PayloadFunc) (answer, error) {
-	w.t.Helper()
-	var a answer
-	var failed error
-	for c, err := range w.chunks(w.t.Context(), p) {
-		if err != nil {
-			failed = err
-			break
-		}
-		a.text += c.Text
-		a.chunks++
-		a.last = c
-	}
-	a.handled = <-w.ended
-	return a, failed
-}
-
-// good asks a question that must be answered: the service serves on.
-func (w *world) good(after string) {
-	w.t.Helper()
-	a, err := w.ask(payload(question("fine"), w.signed))
-	if err != nil || a.text != " You said: fine" {
-		w.t.Errorf("after %s: %q, %v", after, a.text, err)
-	}
-}
-
-// silent checks that nothing has said what it must not.
-func (w *world) silent(after string) {
-	w.t.Helper()
-	for _, out := range []string{w.log.String(), w.steps.String()} {
-		if strings.Contains(out, canary) {
-			w.t.Errorf("after %s the enclave says %s", after, out)
-		}
-	}
-}
-
-// refused checks that an answer ended with a reason, and nothing but it.
-func refused(t *testing.T, name string, err error, want wire.Reason) {
-	t.Helper()
-	remote, ok := errors.AsType[*session.RemoteError](err)
-	if !ok || remote.Code != string(want) || remote.Message != want.Error() {
-		t.Errorf("%s: %v; want %s", name, err, want)
-	}
-}
-
-func question(prompt string) wire.Question {
-	return wire.Question{Request: inference.Request{Prompt: prompt}}
 }
