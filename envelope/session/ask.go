@@ -37,10 +37,6 @@ func (c *Client) Ask(ctx context.Context, payload PayloadFunc) iter.Seq2[[]byte,
 		if err == nil {
 			err = c.exchange(ctx, first, &x)
 		}
-		if err != nil && !x.begun && !x.left {
-			// The enclave may be gone: whoever asks next finds out.
-			c.forget(first)
-		}
 		for n := 1; n < maxAttempts && errors.Is(err, ErrKeyUnknown) && !x.begun; n++ {
 			err = c.again(ctx, first, &x, err)
 		}
@@ -103,6 +99,10 @@ func (c *Client) exchange(ctx context.Context, e *Established, x *exchange) erro
 	a := answer{export: export, digest: requestDigest(message)}
 	for segment, err := range c.opts.Transport.Ask(ctx, message) {
 		if err != nil {
+			if !x.begun && !errors.Is(err, ErrBusy) {
+				// The enclave may be gone: whoever asks next finds out.
+				c.forget(e)
+			}
 			return broken(ctx, err, x.begun)
 		}
 		x.begun = true

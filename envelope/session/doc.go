@@ -39,8 +39,8 @@
 // against quantum computers. The key of the answer is exported from the same
 // HPKE context and bound to the request as it travelled. Each segment of the
 // answer has its number and whether it is the last. An enclave opens a request
-// once: it remembers ids for as long as a key lives, without relying on a
-// clock. Requests are padded, and segments too, so that the sizes of streamed
+// once: it remembers ids for longer than any key to which they can have been
+// sealed, whatever its clock says. Requests are padded, and segments too, so that the sizes of streamed
 // tokens do not spell out the text. FORMAT.md gives every byte.
 //
 // # What it does not protect from

@@ -2,5 +2,5 @@
 
 package session
 
-// everyByte is how many bytes apart documents are damaged.
+// everyByte is how many bytes apart documents and requests are damaged.
 const everyByte = 1

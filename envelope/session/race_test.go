@@ -2,6 +2,6 @@
 
 package session
 
-// everyByte is how many bytes apart documents are damaged: with the race
-// detector signatures take ten times as long to verify.
+// everyByte is how many bytes apart documents and requests are damaged: with
+// the race detector cryptography takes ten times as long.
 const everyByte = 31

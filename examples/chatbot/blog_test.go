@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
@@ -24,7 +25,7 @@ func postAsk(ctx context.Context, info local.Info, question string) (string, err
 		Region: info.Region, BaseEndpoint: &info.KMSEndpoint,
 		Credentials: credentialsOf(info.AccessKeyID, info.SecretAccessKey, info.SessionToken),
 	})
-	sealed, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: &info.KeyAlias, Plaintext: []byte(strings.ToLower(question))})
+	sealed, err := client.Encrypt(ctx, &kms.EncryptInput{KeyId: aws.String("alias/" + info.KeyAlias), Plaintext: []byte(strings.ToLower(question))})
 	if err != nil {
 		return "", err
 	}
@@ -86,7 +87,7 @@ func TestBlogMode(t *testing.T) {
 			t.Skipf("python3 with boto3 is not installed: %v", err)
 		}
 		cmd := exec.CommandContext(t.Context(), python, "internal/blog/testdata/post_client.py",
-			info.KMSEndpoint, strings.TrimPrefix(info.KeyAlias, "alias/"), info.Region, info.ParentURL)
+			info.KMSEndpoint, info.KeyAlias, info.Region, info.ParentURL)
 		cmd.Stdin = strings.NewReader("What is my deductible?\n")
 		cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+info.AccessKeyID, "AWS_SECRET_ACCESS_KEY="+info.SecretAccessKey,
 			"AWS_SESSION_TOKEN="+info.SessionToken, "AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE="+os.DevNull,

@@ -36,6 +36,7 @@ type demoFlags struct {
 	serve                           *serveFlags
 	breakPCR, keep, blogMode        *bool
 	enclaves                        *int
+	alias                           *string
 	modelFile, modelDigest, library *string
 }
 
@@ -46,6 +47,7 @@ func newDemoFlags(fs *flag.FlagSet) *demoFlags {
 		breakPCR:    fs.Bool("break-pcr", false, "first put a wrong PCR0 into the key policy and show the refusal, then mend it and ask again (needs -q)"),
 		keep:        fs.Bool("keep", false, "ask nothing: print how to reach everything as one line of JSON and run until interrupted"),
 		blogMode:    fs.Bool("insecure-blog-mode", false, "also answer the client of the AWS blog post, with a key of its own; the parent reads its credentials"),
+		alias:       fs.String("key-alias", local.PostAlias, "`alias` of the local KMS's key, without \"alias/\""),
 		enclaves:    fs.Int("enclaves", 1, "how many enclaves to run, 1 to 4"),
 		modelFile:   fs.String("model", "", "GGUF `file` to use in place of the embedded model"),
 		modelDigest: fs.String("model-digest", "", "SHA-256 or SHA-384 in hexadecimal that the -model file must have"),

@@ -35,7 +35,7 @@ func (f *demoFlags) options(dir string, s streams) (local.Options, error) {
 	// libllama's threads wait for each other in busy loops: leave them cores.
 	threads := max(1, runtime.NumCPU()/2/(*f.enclaves))
 	opts := local.Options{
-		Binary: binary, Dir: dir, Image: image, Enclaves: *f.enclaves, Blog: *f.blogMode,
+		Binary: binary, Dir: dir, Image: image, Enclaves: *f.enclaves, Alias: *f.alias, Blog: *f.blogMode,
 		EnclaveArgs: []string{"-threads", strconv.Itoa(threads)},
 	}
 	for flag, value := range map[string]string{"-model": *f.modelFile, "-model-digest": *f.modelDigest, "-llama-lib": *f.library} {

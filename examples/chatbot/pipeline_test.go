@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -225,9 +226,10 @@ func TestClientRefusesEnclave(t *testing.T) {
 		"another image": {func(o *chat.Options) {
 			o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: otherPCR(o.Enclave.Policy.Measurements[0].PCRs, 0)}}
 		}, attest.ErrPolicy},
-		"no policy":     {func(o *chat.Options) { o.Enclave.Policy = attest.Policy{} }, attest.ErrPolicy},
-		"AWS's root":    {func(o *chat.Options) { o.Enclave.Roots = nil }, attest.ErrUntrusted},
-		"another model": {func(o *chat.Options) { o.ModelDigest = strings.Repeat("0", 64) }, chat.ErrModel},
+		"no policy":       {func(o *chat.Options) { o.Enclave.Policy = attest.Policy{} }, attest.ErrPolicy},
+		"AWS's root":      {func(o *chat.Options) { o.Enclave.Roots = nil }, attest.ErrUntrusted},
+		"another model":   {func(o *chat.Options) { o.ModelDigest = strings.Repeat("0", 64) }, chat.ErrModel},
+		"another KMS key": {func(o *chat.Options) { o.Sign.KeyID += "0" }, chat.ErrKey},
 		"another model in PCR16": {func(o *chat.Options) {
 			pcrs := maps.Clone(o.Enclave.Policy.Measurements[0].PCRs).Extended(modelPCR, []byte("another"))
 			o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: pcrs}}
@@ -355,5 +357,45 @@ func TestReceiptOfAnAnswer(t *testing.T) {
 	r, err := wire.ParseReceiptFile(file)
 	if err != nil || strings.TrimSpace(r.Answer) != deductible || r.ModelDigest != model.Digest {
 		t.Errorf("%v, %v", r, err)
+	}
+}
+
+// An enclave that is told to stop finishes the answers under way, and takes no
+// more.
+func TestEnclaveDrains(t *testing.T) {
+	cluster := startCluster(t, nil)
+	const askers = 24
+	var started, answered, refused atomic.Int32
+	half := make(chan struct{})
+	var wg sync.WaitGroup
+	for range askers {
+		c := newClient(t, cluster)
+		wg.Go(func() {
+			var text strings.Builder
+			for chunk, err := range c.Ask(t.Context(), asked("i can't access my email, my username is jdoe")) {
+				if err != nil {
+					if text.Len() > 0 {
+						t.Errorf("an answer was cut after %q: %v", &text, err)
+					}
+					refused.Add(1)
+					return
+				}
+				if text.Len() == 0 && started.Add(1) == askers/4 {
+					close(half)
+				}
+				text.WriteString(chunk.Text)
+			}
+			if got := strings.TrimSpace(text.String()); got != email {
+				t.Errorf("%q", got)
+			}
+			answered.Add(1)
+		})
+	}
+	<-half
+	cluster.StopEnclave(0)
+	wg.Wait()
+	t.Logf("%d answered, %d refused", answered.Load(), refused.Load())
+	if answered.Load() < askers/4 {
+		t.Errorf("%d answers, though %d had begun", answered.Load(), askers/4)
 	}
 }

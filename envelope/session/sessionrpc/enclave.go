@@ -13,12 +13,18 @@ import (
 //
 // Its error ends the answer: a *session.RemoteError reaches the client as it
 // is, sealed, and any other as the code "internal", since its text might repeat
-// a secret. So does a panic, for this request only. With no error, an answer
-// that has not ended is ended as whole.
+// a secret, or "deadline_exceeded" if it wraps context.DeadlineExceeded. A panic
+// is "internal" too, for this request only. With no error, an answer that has
+// not ended is ended as whole.
 type Handler func(ctx context.Context, req *session.Request, resp *session.Response) error
 
-// codeInternal is what a client learns of an error that is not meant for it.
-const codeInternal = "internal"
+const (
+	// codeInternal is what a client learns of an error that is not meant for it.
+	codeInternal = "internal"
+	// codeDeadline is what it learns when the time for the call was over in the
+	// enclave before it was over at the client.
+	codeDeadline = "deadline_exceeded"
+)
 
 // Register serves sessions on s, under MethodAttest and MethodAsk. The server
 // should take messages of session.MaxRequest bytes.
@@ -47,7 +53,6 @@ func serve(ctx context.Context, e *session.Enclave, h Handler, stream *vsockrpc.
 	if err != nil {
 		return refuse(err)
 	}
-	defer clear(req.Payload)
 	resp, err := req.Respond(stream.Send)
 	if err != nil {
 		return refuse(err)
@@ -58,7 +63,7 @@ func serve(ctx context.Context, e *session.Enclave, h Handler, stream *vsockrpc.
 			resp.Fail(&session.RemoteError{Code: codeInternal})
 		}
 	}()
-	err = h(ctx, req, resp)
+	err = h.answer(ctx, req, resp)
 	finished = true
 	if resp.Ended() {
 		return nil
@@ -69,6 +74,16 @@ func serve(ctx context.Context, e *session.Enclave, h Handler, stream *vsockrpc.
 	remote, ok := errors.AsType[*session.RemoteError](err)
 	if !ok {
 		remote = &session.RemoteError{Code: codeInternal}
+		if errors.Is(err, context.DeadlineExceeded) {
+			remote.Code = codeDeadline
+		}
 	}
 	return resp.Fail(remote)
+}
+
+// answer calls the handler, and erases the payload before anything else is
+// said.
+func (h Handler) answer(ctx context.Context, req *session.Request, resp *session.Response) error {
+	defer clear(req.Payload)
+	return h(ctx, req, resp)
 }

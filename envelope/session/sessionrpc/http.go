@@ -32,8 +32,8 @@ const (
 	maxErrorBody = 4 << 10
 )
 
-// ErrUnreachable: no connection to the parent came about, or it broke before an
-// answer.
+// ErrUnreachable says that no connection to the parent came about, or that it
+// broke before an answer.
 var ErrUnreachable = errors.New("sessionrpc: the parent cannot be reached")
 
 // HTTPError is how a parent refused a request.

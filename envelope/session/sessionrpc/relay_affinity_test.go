@@ -35,7 +35,7 @@ func TestRelayAffinity(t *testing.T) {
 		for name, n := range asked {
 			kill[name] = w.enclave(name, named(name, n))
 		}
-		time.Sleep(time.Millisecond) // the pool finds both
+		time.Sleep(time.Minute) // the pool looks again for what it did not find
 		keys := map[string]bool{}
 		for range 4 {
 			keys[w.attest()] = true

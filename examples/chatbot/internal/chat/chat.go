@@ -59,6 +59,10 @@ type Options struct {
 // ErrModel means that the enclave attests to answer with another model.
 var ErrModel = errors.New("the enclave answers with another model than the one that is asked for")
 
+// ErrKey means that the enclave attests to take questions under another KMS
+// key, or under none.
+var ErrKey = errors.New("the enclave takes questions under another KMS key")
+
 // Client is an ask.Asker. It is safe for concurrent use.
 type Client struct {
 	opts    Options
@@ -107,7 +111,8 @@ func (c *Client) establish(ctx context.Context) (*session.Established, wire.Info
 	return e, info, nil
 }
 
-// infoOf reads what the enclave attests, and holds its model to what is wanted.
+// infoOf reads what the enclave attests, and holds its model and its KMS key to
+// what is wanted.
 func (c *Client) infoOf(e *session.Established) (wire.Info, error) {
 	info, err := wire.DecodeInfo(e.Config.Info)
 	if err != nil {
@@ -115,6 +120,9 @@ func (c *Client) infoOf(e *session.Established) (wire.Info, error) {
 	}
 	if want := c.opts.ModelDigest; want != "" && !strings.EqualFold(want, info.ModelDigest) {
 		return wire.Info{}, fmt.Errorf("%w: sha256 %s, not %s", ErrModel, info.ModelDigest, want)
+	}
+	if c.opts.KMS != nil && info.KeyARN != c.opts.Sign.KeyID {
+		return wire.Info{}, fmt.Errorf("%w: %q, not %s", ErrKey, info.KeyARN, c.opts.Sign.KeyID)
 	}
 	return info, nil
 }

@@ -77,8 +77,8 @@ type Info struct {
 
 // Info tells how to reach everything. KMSEndpoint is plain HTTP on this machine,
 // for clients that do not know the local KMS's CA; requests that are signed for
-// the enclave must be signed for KMSTLSEndpoint, which it uses. KeyAlias is always the post's: in blog
-// mode that is another key than SealedKeyARN.
+// the enclave must be signed for KMSTLSEndpoint, which it uses. In blog mode
+// KeyAlias and KeyARN name another key than SealedKeyARN.
 func (c *Cluster) Info() Info {
 	i := Info{
 		ParentURL:            c.parentReady.URL,
@@ -87,8 +87,8 @@ func (c *Cluster) Info() Info {
 		KMSTLSEndpoint:       c.kmsReady.Endpoint,
 		KMSCAFile:            c.kmsReady.CAFile,
 		Region:               Region,
-		KeyAlias:             PostAlias,
-		KeyARN:               c.kmsReady.KeyARNs[PostAlias],
+		KeyAlias:             c.opts.Alias,
+		KeyARN:               c.kmsReady.KeyARNs[c.postAlias()],
 		SealedKeyARN:         c.keyARN(),
 		AccessKeyID:          c.creds.client.AccessKeyID,
 		SecretAccessKey:      c.creds.client.SecretAccessKey,

@@ -29,6 +29,8 @@ type Options struct {
 	ExpectPCRs attest.PCRs
 	// Enclaves is how many enclaves there are. 0 means 1.
 	Enclaves int
+	// Alias is the alias of the key, without "alias/". Empty means PostAlias.
+	Alias string
 	// Blog adds the insecure mode of the AWS blog post, with a key of its own.
 	Blog bool
 	// EnclaveArgs are further arguments of the enclaves, such as -model.
@@ -92,6 +94,9 @@ func Start(ctx context.Context, opts Options) (_ *Cluster, err error) {
 	if opts.ExpectPCRs == nil {
 		opts.ExpectPCRs = opts.Image
 	}
+	if opts.Alias == "" {
+		opts.Alias = PostAlias
+	}
 	if opts.Enclaves == 0 {
 		opts.Enclaves = 1
 	}
@@ -132,10 +137,12 @@ func (c *Cluster) path(name string) string { return filepath.Join(c.opts.Dir, na
 // keyAlias is the alias of the key that questions are sealed under.
 func (c *Cluster) keyAlias() string {
 	if c.opts.Blog {
-		return sealedAlias
+		return aliasPrefix + sealedAlias
 	}
-	return PostAlias
+	return c.postAlias()
 }
+
+func (c *Cluster) postAlias() string { return aliasPrefix + c.opts.Alias }
 
 func (c *Cluster) keyARN() string { return c.kmsReady.KeyARNs[c.keyAlias()] }
 
@@ -197,7 +204,7 @@ func (c *Cluster) StartEnclave(ctx context.Context, i int) error {
 		"-kms-endpoint", c.kmsReady.Endpoint, "-kms-ca", c.kmsReady.CAFile,
 		"-egress", hostPort(c.kmsReady.Endpoint) + "=" + c.opts.Reroute(c.egressAddr())}
 	if c.opts.Blog {
-		args = append(args, "-insecure-blog-mode", "-blog-key-arn", c.kmsReady.KeyARNs[PostAlias])
+		args = append(args, "-insecure-blog-mode", "-blog-key-arn", c.kmsReady.KeyARNs[c.postAlias()])
 	}
 	if c.opts.Steps != nil {
 		args = append(args, "-v")
@@ -212,6 +219,10 @@ func (c *Cluster) KillEnclave(i int) {
 		c.enclaves[i].kill()
 	}
 }
+
+// StopEnclave tells enclave i to stop, and waits until it has: answers under way
+// get a few seconds.
+func (c *Cluster) StopEnclave(i int) { c.enclaves[i].stop() }
 
 // Close stops everything that Start started, in the order in which requests
 // flow.

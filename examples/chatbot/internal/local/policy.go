@@ -14,10 +14,13 @@ const (
 	adminRole  = "arn:aws:iam::" + Account + ":role/chatbot-admin"
 	clientRole = "arn:aws:iam::" + Account + ":role/chatbot-client"
 
-	// PostAlias is the alias of the AWS blog post's key.
-	PostAlias = "alias/ncsnitro"
-	// sealedAlias names the demo's own key where the post's has PostAlias.
-	sealedAlias = "alias/nitroseal-chatbot"
+	// PostAlias is the alias of the AWS blog post's key, without "alias/" as
+	// the post's client takes it.
+	PostAlias = "ncsnitro"
+	// sealedAlias names the demo's own key where the post's has its alias.
+	sealedAlias = "nitroseal-chatbot"
+
+	aliasPrefix = "alias/"
 )
 
 // KeyPolicy is the key policy of the demo, and the least that the pipeline

@@ -65,7 +65,7 @@ func (c *Cluster) keys() ([]KMSKey, error) {
 		if err != nil {
 			return nil, err
 		}
-		keys = append(keys, KMSKey{PostAlias, json.RawMessage(policy)})
+		keys = append(keys, KMSKey{c.postAlias(), json.RawMessage(policy)})
 	}
 	return keys, nil
 }
