@@ -1,6 +1,13 @@
 // Package vsockrpc carries calls and streams between an enclave and its
 // parent over one connection: vsock in production, a unix socket, loopback TCP
-// or memory elsewhere, with the same code.
+// or memory elsewhere, with the same code. Type Addr has the addresses of all:
+//
+//	vsock://16:5000                an enclave's port, or vsock://any:5000 in it
+//	hvsock:///run/vm.vsock:5000    a guest of Firecracker, Cloud Hypervisor or
+//	                               vhost-device-vsock, whose hosts have no vsock
+//	unix:///run/enclave.sock
+//	tcp://127.0.0.1:5000
+//	mem://enclave
 //
 // A server registers handlers by method name and serves listeners:
 //

@@ -177,6 +177,9 @@ func (f *imageFlags) setArgs(args []string, errOut io.Writer) error {
 		f.opts.Args = append(f.opts.Args, "-model", image.ModelPath)
 	}
 	f.opts.Args = append(f.opts.Args, args...)
+	if ca := fs.Lookup("kms-ca").Value.String(); ca != "" && f.opts.Files[ca] == "" {
+		return badUsage(fs, "-kms-ca names %s, which is not in the image: -file %s=FILE before -- puts it there", ca, ca)
+	}
 	for _, name := range []string{"simulate-nsm", "allow-debug"} {
 		if slices.Contains(set, name) {
 			fmt.Fprintf(errOut, "warning: -%s makes an image for development, which protects nothing\n", name)
@@ -193,8 +196,27 @@ func (f *imageFlags) find() (err error) {
 		}
 	}
 	f.opts.ParentCID = uint32(f.parentCID)
+	if f.opts.Model != "" {
+		if err := checkGGUF(f.opts.Model); err != nil {
+			return err
+		}
+	}
 	f.opts.Library, err = libllama.Find(f.opts.Library)
 	return err
+}
+
+// checkGGUF makes sure that a file is a model, by how it begins.
+func checkGGUF(name string) error {
+	model, err := openGGUF(name)
+	if err != nil {
+		return err
+	}
+	defer model.Close()
+	var magic [4]byte
+	if _, err := io.ReadFull(model, magic[:]); err != nil || string(magic[:]) != "GGUF" {
+		return fmt.Errorf("%s is no GGUF file", name)
+	}
+	return nil
 }
 
 // build writes the image. A failure leaves nothing.
