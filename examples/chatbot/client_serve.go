@@ -13,7 +13,6 @@ import (
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/openai"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/web"
-	"github.com/nitroseal/nitroseal/examples/chatbot/model"
 )
 
 // serveFlags are how client and demo serve on this machine.
@@ -67,9 +66,7 @@ func (f *serveFlags) start(ctx context.Context, asker ask.Asker, logger *slog.Lo
 func (f *serveFlags) handler(ctx context.Context, asker ask.Asker, logger *slog.Logger) http.Handler {
 	page := web.Options{Asker: asker, Version: version()}
 	// Without an enclave the page says so; it is not a reason not to serve.
-	first, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if a, err := asker.Attestation(first); err == nil && a.Model.Digest == model.Digest {
+	if knowsSinglesOnly(ctx, asker) {
 		page.SingleTurn = true
 		page.Suggestions = []string{"What is my deductible?", "How do I reset my password?", "How many days of leave do I have?"}
 	}

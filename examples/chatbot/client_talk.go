@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"os"
@@ -47,20 +48,32 @@ func (t *talkFlags) run(ctx context.Context, asker ask.Asker, s streams) error {
 		ExpectSimulated: t.simulated, Flags: t.Flags,
 	}
 	opts.Verbose = *t.verbose
-	// The embedded model knows single questions only.
-	if a, err := asker.Attestation(ctx); err == nil && a.Model.Digest == model.Digest {
-		opts.Single = true
-	}
 	var err error
 	if t.once {
+		var whole bytes.Buffer
+		if *t.verbose {
+			// The lines of steps would come between the words.
+			opts.Out = &whole
+		}
 		err = terminal.Once(ctx, opts, t.question)
+		s.out.Write(whole.Bytes())
 	} else {
+		opts.Single = opts.Single || knowsSinglesOnly(ctx, asker)
 		err = terminal.Chat(ctx, opts)
 	}
 	if err == nil {
 		return nil
 	}
 	return &toldError{err}
+}
+
+// knowsSinglesOnly reports whether the embedded model answers, which knows
+// questions and no conversations. Who cannot be asked is found out later.
+func knowsSinglesOnly(ctx context.Context, asker ask.Asker) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	a, err := asker.Attestation(ctx)
+	return err == nil && a.Model.Digest == model.Digest
 }
 
 // toldError is an error that the terminal has told already: it only chooses the

@@ -31,6 +31,7 @@ func (r *Relay) ask(x *exchange, ctx context.Context, body []byte) word {
 		return wordForPinned(err)
 	}
 	var framed []byte
+	whole := false // a segment said that it was the last
 	for {
 		// An end is io.EOF itself: that of a broken connection only wraps one.
 		segment, err := stream.Recv()
@@ -39,6 +40,8 @@ func (r *Relay) ask(x *exchange, ctx context.Context, body []byte) word {
 			return wordOK
 		case err == io.EOF:
 			return wordInternal // every answer has a last segment
+		case whole:
+			return wordOK // the client may be gone, it has all that it needs
 		case err != nil:
 			return wordForPinned(err)
 		case len(segment) > session.MaxSegment:
@@ -48,6 +51,7 @@ func (r *Relay) ask(x *exchange, ctx context.Context, body []byte) word {
 			x.w.Header().Set("Content-Type", contentTypeSegments)
 			x.begin()
 		}
+		whole = session.IsLast(segment, x.stats.Segments == 0)
 		framed = binary.BigEndian.AppendUint32(framed[:0], uint32(len(segment)))
 		framed = append(framed, segment...)
 		if code := x.write(ctx, r.opts.WriteTimeout, framed); code != wordOK {

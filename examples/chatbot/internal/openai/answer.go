@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"net/http"
 	"strings"
 	"time"
@@ -91,13 +92,33 @@ func (h *handler) answer(ctx context.Context, x *exchange, c *call, form present
 	return h.whole(ctx, x, c, form, r)
 }
 
+// ask asks. Models begin a turn with a space, or a line, that nobody has written.
+func (h *handler) ask(ctx context.Context, c *call) iter.Seq2[ask.Chunk, error] {
+	answer := h.opts.Asker.Ask(ctx, c.question)
+	if !c.turn {
+		return answer
+	}
+	return func(yield func(ask.Chunk, error) bool) {
+		begun := false
+		for chunk, err := range answer {
+			if !begun {
+				chunk.Text = strings.TrimLeft(chunk.Text, " \n")
+				begun = chunk.Text != ""
+			}
+			if !yield(chunk, err) {
+				return
+			}
+		}
+	}
+}
+
 // whole answers with one response. A chunk after the last one does not belong
 // to the answer, and an error after it means that the answer is not to be used.
 func (h *handler) whole(ctx context.Context, x *exchange, c *call, form presenter, r response) error {
 	var text strings.Builder
 	var probs []inference.TokenLogProbs
 	var end *ending
-	for chunk, err := range h.opts.Asker.Ask(ctx, c.question) {
+	for chunk, err := range h.ask(ctx, c) {
 		if err != nil {
 			return err
 		}
@@ -137,7 +158,7 @@ func (h *handler) stream(ctx context.Context, x *exchange, c *call, form present
 		return x.stream.send(r)
 	}
 	var end *ending
-	for chunk, err := range h.opts.Asker.Ask(ctx, c.question) {
+	for chunk, err := range h.ask(ctx, c) {
 		if err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func common(object string) string {
 
 func TestChat(t *testing.T) {
 	w := post(hello(), chatPath, chatBody(""))
-	want := common("chat.completion") + `"choices":[{"index":0,"message":{"role":"assistant","content":" Hello","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":` + usageJSON + `}`
+	want := common("chat.completion") + `"choices":[{"index":0,"message":{"role":"assistant","content":"Hello","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":` + usageJSON + `}`
 	if got := steady(w.Body.String()); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -85,7 +85,7 @@ func TestChatStream(t *testing.T) {
 		}
 		data := []string{
 			head + `"choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}]` + null + `}`,
-			head + `"choices":[{"index":0,"delta":{"content":" Hel"},"logprobs":null,"finish_reason":null}]` + null + `}`,
+			head + `"choices":[{"index":0,"delta":{"content":"Hel"},"logprobs":null,"finish_reason":null}]` + null + `}`,
 			head + `"choices":[{"index":0,"delta":{"content":"lo\n\u003cb\u003e"},"logprobs":null,"finish_reason":null}]` + null + `}`,
 			head + `"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}]` + null + `}`,
 		}

@@ -12,7 +12,7 @@ import (
 
 // parseChat reads the body of POST /v1/chat/completions.
 func parseChat(body []byte, def defaults) (call, *apiError) {
-	var c call
+	c := call{turn: true}
 	f := readBody(body)
 	c.common(f, def)
 	c.maxTokens(f, "max_tokens")

@@ -12,7 +12,8 @@
 //   - POST /v1/chat/completions with messages of system, developer (the same
 //     as system), user and assistant, as text or lists of text parts, which are
 //     joined by line ends; logprobs and top_logprobs; response_format text,
-//     json_object and json_schema.
+//     json_object and json_schema. White space that an answer begins with is
+//     left out; a receipt is over the answer with it.
 //   - POST /v1/completions with one prompt of text; logprobs from 0 to 20.
 //     text_offset counts characters from the beginning of the answer.
 //   - Both with model, max_tokens (or max_completion_tokens, in a chat),

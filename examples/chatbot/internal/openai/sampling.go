@@ -16,6 +16,9 @@ type call struct {
 	question     ask.Question
 	stream       bool
 	includeUsage bool
+	// turn means that the answer is a turn of a conversation, not the
+	// continuation of a text: its first space belongs to the prompt's form.
+	turn bool
 }
 
 // defaults are what a request has that does not say.
