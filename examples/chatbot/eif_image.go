@@ -32,8 +32,9 @@ After "--" come the flags of "chatbot enclave". They are measured, in PCR2, with
 the model, libllama and other files; PCR1 is kernel, modules and this program.
 Of files that these flags name, the enclave sees those that -file has put there.
 
-The same files give the same image, byte for byte: build the program with
-"go build -trimpath -buildvcs=false", and compare.
+The same files give the same image, byte for byte. The C library is among them,
+and is this machine's: who wants to compare builds the program with "go build
+-trimpath -buildvcs=false", and the image in the same release of the same system.
 
 The kernel must have drivers for Nitro's devices, built in or in -modules: a
 bzImage of AWS has, a Debian cloud kernel (6.12 or newer) has what QEMU's Nitro
@@ -177,7 +178,11 @@ func (f *imageFlags) setArgs(args []string, errOut io.Writer) error {
 		f.opts.Args = append(f.opts.Args, "-model", image.ModelPath)
 	}
 	f.opts.Args = append(f.opts.Args, args...)
-	if ca := fs.Lookup("kms-ca").Value.String(); ca != "" && f.opts.Files[ca] == "" {
+	value := func(name string) string { return fs.Lookup(name).Value.String() }
+	if value("key-arn") == "" && value("without-kms") != "true" {
+		return badUsage(fs, "-key-arn is required, or -without-kms")
+	}
+	if ca := value("kms-ca"); ca != "" && f.opts.Files[ca] == "" {
 		return badUsage(fs, "-kms-ca names %s, which is not in the image: -file %s=FILE before -- puts it there", ca, ca)
 	}
 	for _, name := range []string{"simulate-nsm", "allow-debug"} {

@@ -110,7 +110,7 @@ func (f *enclaveFlags) serve(ctx context.Context, s streams) error {
 		steps = step.New(s.err, "enclave")
 		logger = nil // the steps say it already
 	}
-	b, err := f.boot(ctx, logger)
+	b, err := f.boot(ctx, s, logger)
 	if err != nil {
 		return err
 	}

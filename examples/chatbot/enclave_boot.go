@@ -51,7 +51,7 @@ func (b *booted) close() {
 
 // boot checks where it runs, loads the model, measures it and makes the
 // enclave's keys, in this order: nothing attests before all is measured.
-func (f *enclaveFlags) boot(ctx context.Context, logger *slog.Logger) (_ *booted, err error) {
+func (f *enclaveFlags) boot(ctx context.Context, s streams, logger *slog.Logger) (_ *booted, err error) {
 	b := &booted{}
 	if b.nsm, b.roots, err = f.openNSM(); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (f *enclaveFlags) boot(ctx context.Context, logger *slog.Logger) (_ *booted
 	if b.kms, err = f.kms(); err != nil {
 		return nil, err
 	}
-	if b.model, err = f.openModel(ctx, b, logger); err != nil {
+	if b.model, err = f.openModel(ctx, b, s, logger); err != nil {
 		return nil, err
 	}
 	if err := b.measureModel(ctx); err != nil {
@@ -174,7 +174,7 @@ func ownPCRs(ctx context.Context, nsm *attest.NSM) (attest.PCRs, error) {
 	return pcrs, nil
 }
 
-func (f *enclaveFlags) openModel(ctx context.Context, b *booted, logger *slog.Logger) (inference.Model, error) {
+func (f *enclaveFlags) openModel(ctx context.Context, b *booted, s streams, logger *slog.Logger) (inference.Model, error) {
 	opts := llama.Options{
 		LibraryDir:   *f.library,
 		Threads:      *f.threads,
@@ -185,12 +185,7 @@ func (f *enclaveFlags) openModel(ctx context.Context, b *booted, logger *slog.Lo
 	switch {
 	case *f.sealed.model != "":
 		opts.Digest = *f.modelDigest
-		// A recipient of its own: what it attests has no model in PCR16 yet.
-		recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: b.nsm, Entropy: b.nsm})
-		if err != nil {
-			return nil, err
-		}
-		return f.sealed.open(ctx, b.kms.withCredentials, *f.keyARN, recipient, b.pcrs, opts)
+		return f.openSealedModel(ctx, b, s, opts)
 	case *f.modelFile != "":
 		opts.ModelPath, opts.Digest = *f.modelFile, *f.modelDigest
 	default:

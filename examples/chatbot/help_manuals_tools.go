@@ -41,7 +41,16 @@ var toolManuals = map[string]manual{
 		examples: []example{
 			{"Encrypt, and print the digest for the enclave's command line:", "chatbot model seal -in m.gguf -out m.sealed -key-arn \"$KEY_ARN\""},
 		},
-		seeAlso: []string{"enclave", "policy key"},
+		seeAlso: []string{"model release", "enclave", "policy key"},
+	},
+	"model release": {
+		summary: "let one verified enclave open a sealed model",
+		env:     slices.Concat(credentialEnv, proxyEnv),
+		examples: []example{
+			{"Release the model to the enclave behind a parent:",
+				"chatbot model release -sealed m.sealed -policy policy.json \\\n    -parent https://parent.example:5001"},
+		},
+		seeAlso: []string{"model seal", "enclave", "policy emit"},
 	},
 	"eif": {
 		summary: "build and measure enclave image files",

@@ -16,6 +16,7 @@ var modelCommands = []command{
 	{name: "convert", run: runModelConvert},
 	{name: "show", run: runModelShow},
 	{name: "seal", run: runModelSeal},
+	{name: "release", run: runModelRelease},
 }
 
 // errStopped is what an interrupt becomes in a command that does the rest when

@@ -23,8 +23,9 @@ import (
 
 const sealedModelAbout = `
 With -sealed-model the model is one that "chatbot model seal" made. It is
-opened by attestation, with credentials that by themselves open nothing, and
-exists in memory only. -model-digest is required and says which model it is: in
+opened by attestation and exists in memory only: with -await-release its owner
+releases it to this enclave ("chatbot model release") and no credentials come
+here; otherwise with -sealed-model-credentials, which by themselves open nothing. -model-digest is required and says which model it is: in
 an image the command line is measured.
 `
 
@@ -32,6 +33,7 @@ an image the command line is measured.
 type sealedFlags struct {
 	model, keyARN, credentials *string
 	timeout                    *time.Duration
+	await                      *bool
 }
 
 func newSealedFlags(fs *flag.FlagSet) sealedFlags {
@@ -39,6 +41,7 @@ func newSealedFlags(fs *flag.FlagSet) sealedFlags {
 		model:       fs.String("sealed-model", "", "`FILE|ADDR` of a sealed model to use in place of the embedded one; an ADDR such as vsock://3:8001 takes no memory for the ciphertext (chatbot parent -offer)"),
 		keyARN:      fs.String("sealed-model-key-arn", "", "ARN of the KMS key of the sealed model; empty means -key-arn"),
 		credentials: fs.String("sealed-model-credentials", "", "`FILE|ADDR` of the credentials to open it with, in the form of credential_process; empty means AWS_ACCESS_KEY_ID and its relatives"),
+		await:       fs.Bool("await-release", false, "wait for the model's owner to release the key (chatbot model release), and take no credentials"),
 		timeout:     fs.Duration("sealed-model-timeout", 15*time.Minute, "longest time for receiving and opening it"),
 	}
 }
@@ -47,9 +50,11 @@ func newSealedFlags(fs *flag.FlagSet) sealedFlags {
 func (f sealedFlags) check(modelFile, digest string) string {
 	switch {
 	case *f.model == "":
-		if *f.keyARN != "" || *f.credentials != "" {
-			return "-sealed-model-key-arn and -sealed-model-credentials are for -sealed-model"
+		if *f.keyARN != "" || *f.credentials != "" || *f.await {
+			return "-sealed-model-key-arn, -sealed-model-credentials and -await-release are for -sealed-model"
 		}
+	case *f.await && *f.credentials != "":
+		return "-await-release takes no -sealed-model-credentials"
 	case modelFile != "":
 		return "-model and -sealed-model exclude each other"
 	case !isSHA256(digest):
@@ -62,34 +67,58 @@ func isSHA256(s string) bool {
 	return len(s) == 64 && strings.Trim(strings.ToLower(s), "0123456789abcdef") == ""
 }
 
-// open opens the sealed model. opts has everything but where the model is.
-func (f sealedFlags) open(ctx context.Context, newKMS func(aws.CredentialsProvider) envelope.KMSAPI, keyARN string,
-	recipient *envelope.Recipient, pcrs attest.PCRs, opts llama.Options) (inference.Model, error) {
-	ctx, cancel := context.WithTimeout(ctx, *f.timeout)
-	defer cancel()
+// key is the ARN of the sealed model's key, where keyARN is the questions'.
+func (f sealedFlags) key(keyARN string) string {
 	if *f.keyARN != "" {
-		keyARN = *f.keyARN
+		return *f.keyARN
 	}
-	creds, err := f.readCredentials(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("credentials for the sealed model: %w", err)
-	}
-	client, err := envelope.NewClient(envelope.Options{KMS: newKMS(creds), KeyID: keyARN, Recipient: recipient})
+	return keyARN
+}
+
+// openSealedModel gets the sealed model's key and opens it. opts has everything
+// but where the model is.
+func (f *enclaveFlags) openSealedModel(ctx context.Context, b *booted, s streams, opts llama.Options) (inference.Model, error) {
+	// A recipient of its own: what it attests has no model in PCR16 yet.
+	recipient, err := envelope.NewRecipient(ctx, envelope.RecipientOptions{Attester: b.nsm, Entropy: b.nsm})
 	if err != nil {
 		return nil, err
 	}
+	opts.Digest = strings.ToLower(opts.Digest)
+	if *f.sealed.await {
+		opener, err := f.awaitRelease(ctx, b, s, recipient, opts.Digest, opts.Logger)
+		if err != nil {
+			return nil, fmt.Errorf("sealed model: %w", err)
+		}
+		return f.sealed.open(ctx, opener, b.pcrs, opts)
+	}
+	creds, err := f.sealed.readCredentials(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("credentials for the sealed model: %w", err)
+	}
+	client, err := envelope.NewClient(envelope.Options{KMS: b.kms.withCredentials(creds), KeyID: f.sealed.key(*f.keyARN), Recipient: recipient})
+	if err != nil {
+		return nil, err
+	}
+	return f.sealed.open(ctx, streamOpener{client: client}, b.pcrs, opts)
+}
+
+// open opens the sealed model. opts has everything but where the model is.
+func (f sealedFlags) open(ctx context.Context, opener streamOpener, pcrs attest.PCRs, opts llama.Options) (inference.Model, error) {
+	ctx, cancel := context.WithTimeout(ctx, *f.timeout)
+	defer cancel()
 	sealed, err := openFileOrAddr(ctx, *f.model)
 	if err != nil {
 		return nil, fmt.Errorf("sealed model: %w", err)
 	}
 	defer sealed.Close()
-	opts.Digest = strings.ToLower(opts.Digest)
 	// Segments under way are memory, for which more than four workers are not
 	// worth it: each decrypts gigabytes a second.
-	r, err := client.NewReader(ctx, sealed, sealedModelContext(opts.Digest), envelope.StreamOptions{Workers: min(4, runtime.GOMAXPROCS(0))})
+	r, err := opener.client.NewReader(ctx, sealed, sealedModelContext(opts.Digest), envelope.StreamOptions{
+		Workers: min(4, runtime.GOMAXPROCS(0)), Decrypt: opener.decrypt,
+	})
 	switch {
 	case errors.Is(err, envelope.ErrDenied):
-		return nil, fmt.Errorf("sealed model: KMS does not release the key of this model to this enclave; does the policy of %s name its PCR0, %v? (%w)", keyARN, pcrs[0], err)
+		return nil, fmt.Errorf("sealed model: KMS does not release the key of this model to this enclave; does the key's policy name its PCR0, %v? (%w)", pcrs[0], err)
 	case errors.Is(err, envelope.ErrContextMismatch):
 		return nil, fmt.Errorf("sealed model: it is not the model of -model-digest (%w)", err)
 	case err != nil:

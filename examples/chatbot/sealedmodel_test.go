@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
 const f16File = "../../inference/llama/testdata/larkfield-bloom-f16.gguf"
@@ -27,6 +29,15 @@ func sealFor(t *testing.T, info local.Info, in, out string) (code int, stdout, s
 // startSealedEnclave starts an enclave in the place of the cluster's. It returns
 // what the enclave says when it serves, or else why it does not.
 func startSealedEnclave(t *testing.T, info local.Info, args ...string) (ready local.EnclaveReady, refusal string) {
+	t.Helper()
+	next := startEnclaveProcess(t, info, args...)
+	return next()
+}
+
+// startEnclaveProcess starts an enclave in the place of the cluster's. The
+// result returns the next line with which it says that it serves, or why it has
+// ended.
+func startEnclaveProcess(t *testing.T, info local.Info, args ...string) (next func() (ready local.EnclaveReady, refusal string)) {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -50,21 +61,25 @@ func startSealedEnclave(t *testing.T, info local.Info, args ...string) (ready lo
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err == nil {
-		t.Cleanup(func() {
-			in.Close()
-			cmd.Wait()
-		})
-		if err := json.Unmarshal(line, &ready); err != nil {
-			t.Fatal(err)
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+	})
+	lines := bufio.NewReader(out)
+	return func() (ready local.EnclaveReady, refusal string) {
+		t.Helper()
+		line, err := lines.ReadBytes('\n')
+		if err == nil {
+			if err := json.Unmarshal(line, &ready); err != nil {
+				t.Fatal(err)
+			}
+			return ready, ""
 		}
-		return ready, ""
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed {
+			t.Errorf("the enclave ended with %v", err)
+		}
+		return ready, log.String()
 	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitFailed {
-		t.Errorf("the enclave ended with %v", err)
-	}
-	return ready, log.String()
 }
 
 // The way of a sealed model: its owner seals it, the parent passes it on, the
@@ -161,6 +176,81 @@ func TestSealedModel(t *testing.T) {
 	mustAsk(t, c, "tell me a joke", joke)
 }
 
+// A model's owner releases it to one verified enclave, which gets no
+// credentials at all.
+func TestReleasedModel(t *testing.T) {
+	cluster := startCluster(t, nil)
+	info := cluster.Info()
+	dir := filepath.Dir(info.KMSCAFile)
+	sealed := filepath.Join(dir, "model.sealed")
+	code, out, errOut := sealFor(t, info, f16File, sealed)
+	digest, _, _ := strings.Cut(out, " ")
+	if code != exitOK {
+		t.Fatal(errOut)
+	}
+	path, err := binary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := local.Measure(path, strings.NewReader(digest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy, err := json.Marshal(attest.Policy{Measurements: []attest.Measurement{{Name: "owner's", PCRs: image}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policyFile := filepath.Join(t.TempDir(), "policy.json")
+	if err := os.WriteFile(policyFile, policy, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := cluster.SetKeyPolicy(t.Context(), image); err != nil {
+		t.Fatal(err)
+	}
+	cluster.KillEnclave(0)
+	next := startEnclaveProcess(t, info, "-sealed-model", sealed, "-model-digest", digest, "-await-release")
+	if ready, refusal := next(); refusal != "" || !ready.AwaitsRelease || ready.Model != "" {
+		t.Fatalf("%+v, %s", ready, refusal)
+	}
+	release := func(policy, credentials string) (int, string) {
+		code, _, errOut := runArgs(t, "", "model", "release", "-sealed", sealed, "-parent", info.ParentURL, "-policy", policy,
+			"-simulated-roots", info.RootsFile, "-kms-endpoint", info.KMSTLSEndpoint, "-credentials", credentials)
+		return code, errOut
+	}
+	trusting := func(o *chat.Options) {
+		o.Enclave.Policy.Measurements = []attest.Measurement{{PCRs: image}}
+	}
+	early, err := cluster.Client(nil, trusting)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := answerOf(t, early, "tell me a joke"); !errors.Is(err, wire.ReasonNotReady) {
+		t.Errorf("a question before the release: %v", err)
+	}
+	// The demo's own policy is for the embedded model, and the administrator
+	// may not have anything decrypted.
+	if code, errOut := release(info.PolicyFile, info.CredentialsFile); code == exitOK || !strings.Contains(errOut, "PCR") {
+		t.Errorf("another policy: exit status %d, %q", code, errOut)
+	}
+	if code, errOut := release(policyFile, info.AdminCredentialsFile); code == exitOK || !strings.Contains(errOut, "AccessDenied") {
+		t.Errorf("other credentials: exit status %d, %q", code, errOut)
+	}
+	if code, errOut := release(policyFile, info.CredentialsFile); code != exitOK || !strings.Contains(errOut, digest) {
+		t.Fatalf("exit status %d, %q", code, errOut)
+	}
+	if ready, refusal := next(); refusal != "" || ready.AwaitsRelease || ready.ModelDigest != digest {
+		t.Fatalf("%+v, %s", ready, refusal)
+	}
+	c, err := cluster.Client(nil, func(o *chat.Options) {
+		trusting(o)
+		o.ModelDigest = digest
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustAsk(t, c, "what is my deductible?", deductible)
+}
+
 // What cannot be sealed leaves no file.
 func TestModelSealFailures(t *testing.T) {
 	cluster := startCluster(t, nil)
@@ -203,6 +293,9 @@ func TestSealedModelUsage(t *testing.T) {
 		{"enclave", "-key-arn", arn, "-sealed-model", "x", "-model-digest", sum + sum[:32]},
 		{"enclave", "-key-arn", arn, "-sealed-model", "x", "-model-digest", sum, "-model", "y"},
 		{"enclave", "-key-arn", arn, "-sealed-model-credentials", "x"},
+		{"enclave", "-key-arn", arn, "-await-release"},
+		{"enclave", "-key-arn", arn, "-sealed-model", "x", "-model-digest", sum, "-await-release", "-sealed-model-credentials", "x"},
+		{"model", "release"}, {"model", "release", "-sealed", "x"},
 		{"enclave", "-key-arn", arn, "-sealed-model-key-arn", arn},
 		{"parent", "-offer", "nonsense"},
 	} {

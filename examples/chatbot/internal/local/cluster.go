@@ -86,6 +86,9 @@ type (
 		Model       string      `json:"model"`
 		ModelDigest string      `json:"model_digest"`
 		PCRs        attest.PCRs `json:"pcrs"`
+		// AwaitsRelease means that it serves nothing yet but the release of
+		// its model; another line follows.
+		AwaitsRelease bool `json:"awaits_release,omitempty"`
 	}
 )
 
