@@ -73,6 +73,7 @@ func (s *Server) verify(c *call, r *recipientInfo) (*recipientKey, error) {
 		return nil, apiError{"ValidationException", "KeyEncryptionAlgorithm must be RSAES_OAEP_SHA_256"}
 	}
 	d, err := attest.Verify(r.AttestationDocument, attest.Options{
+		Cache:  s.chains,
 		Roots:  s.opts.AttestationRoots,
 		Clock:  s.opts.Clock,
 		Policy: attest.Policy{AnyMeasurement: true, AllowDebug: true, MaxAge: s.opts.MaxAttestationAge},

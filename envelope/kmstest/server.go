@@ -10,6 +10,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/nitroseal/nitroseal/attest"
 )
 
 // Options configures a Server.
@@ -61,6 +63,8 @@ type Server struct {
 	url  string
 	lock *os.File // of the state file; guarded by mu
 
+	chains *attest.ChainCache
+
 	mu         sync.RWMutex
 	principals map[string]*Principal // by access key id
 	keys       map[string]*key       // by key id
@@ -95,6 +99,7 @@ func New(opts Options) (*Server, error) {
 	}
 	s := &Server{
 		opts:       opts,
+		chains:     attest.NewChainCache(0),
 		principals: map[string]*Principal{},
 		keys:       map[string]*key{},
 		aliases:    map[string]string{},
