@@ -26,6 +26,8 @@ const (
 	fleetTargets = 64
 	fleetCallers = 96
 	fleetCalls   = 40 // of each caller in each of three phases
+	// slowTarget takes ten times as long as others.
+	slowTarget = "new0"
 )
 
 // troubled is a network where one in twenty attempts to connect is refused,
@@ -136,8 +138,12 @@ func (l *ledger) register(m *member, unprocessed error) {
 		m.calls.Add(1)
 		l[id].executed.Add(1)
 		r := rand.New(rand.NewPCG(1, uint64(id)))
+		took := time.Duration(r.IntN(10_000)) * time.Microsecond
+		if m.name == slowTarget {
+			took *= 10
+		}
 		select {
-		case <-time.After(time.Duration(r.IntN(10_000)) * time.Microsecond):
+		case <-time.After(took):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -311,17 +317,22 @@ func TestPoolFleet(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		}
-		// Calls go to who has the fewest, so that all have much the same.
+		// Calls go to who has the fewest, so that all have much the same, and
+		// the slow one has less.
 		const fair = fleetCallers * fleetCalls / fleetTargets
-		least, most := int64(math.MaxInt64), int64(0)
+		least, most, slow := int64(math.MaxInt64), int64(0), int64(0)
 		for i, m := range young {
 			got := m.calls.Load() - before[i]
+			if m.name == slowTarget {
+				slow = got
+				continue
+			}
 			least, most = min(least, got), max(most, got)
 		}
-		if least < fair/2 || most > fair*2 {
-			t.Errorf("targets had %d to %d calls, where %d are fair", least, most, fair)
+		if least < fair/2 || most > fair*2 || slow > fair/2 {
+			t.Errorf("targets had %d to %d calls, and the slow one %d, where %d are fair", least, most, slow, fair)
 		}
-		t.Logf("targets had %d to %d calls in the last phase", least, most)
+		t.Logf("targets had %d to %d calls in the last phase, and the slow one %d", least, most, slow)
 		t.Logf("%d calls, %d of them by new targets while these came, %d failed, %d of them on their way; %d connections were refused, %d unread, %d broken",
 			len(l), meanwhile, failed, lost, n.refused, n.unread, n.broken)
 		if meanwhile < 500 || lost > len(l)/200 || n.refused < 3 || n.unread < 3 || n.broken < 50 || failed < len(l)/40 || failed > len(l)/5 {
