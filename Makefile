@@ -2,6 +2,8 @@
 # make demo Q="..."   ask that question
 # make chat           the same, with a prompt
 # make serve          the same, with a web page and OpenAI-style endpoints
+# make vm-demo        the same, with the enclave's image booted in a virtual machine
+# make nitro-test     boot an image in QEMU's Nitro machine, where there is one
 # make test           all tests
 # make check          what CI runs
 
@@ -22,6 +24,13 @@ chat: lib bin/chatbot
 
 serve: lib bin/chatbot
 	@bin/chatbot demo -serve 127.0.0.1:8080
+
+vm-demo: export Q := $(Q)
+vm-demo:
+	@.ci/vm-demo -q "$$Q"
+
+nitro-test:
+	@.ci/nitro-test
 
 test: lib
 	$(GO) test -count=1 ./...

@@ -150,6 +150,9 @@ func runClient(ctx context.Context, args []string, s streams) error {
 	if talk.once && *serve.listen != "" {
 		return badUsage(fs, "-q and -serve exclude each other")
 	}
+	if wrong := serve.check(*serve.listen != ""); wrong != "" {
+		return badUsage(fs, "%s", wrong)
+	}
 	var steps *step.Printer
 	if *talk.verbose {
 		steps = step.New(s.err, "client")

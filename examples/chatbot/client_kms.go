@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 )
 
 // ownersKMS returns a client of KMS for a program outside the enclave. An empty
@@ -79,7 +81,7 @@ func parseCredentials(name string, data []byte) (aws.Credentials, error) {
 	creds := aws.Credentials{AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken, Source: name}
 	if c.Expiration != nil {
 		if time.Now().After(*c.Expiration) {
-			return aws.Credentials{}, fmt.Errorf("the credentials in %s expired at %s", name, c.Expiration.Format(time.RFC3339))
+			return aws.Credentials{}, fmt.Errorf("%w: those in %s expired at %s", chat.ErrCredentials, name, c.Expiration.Format(time.RFC3339))
 		}
 		creds.CanExpire, creds.Expires = true, *c.Expiration
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/openai"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/web"
+	"github.com/nitroseal/nitroseal/examples/chatbot/model"
 )
 
 // serveFlags are how client and demo serve on this machine.
@@ -27,10 +28,22 @@ func newServeFlags(fs *flag.FlagSet) *serveFlags {
 		token:  fs.String("serve-token", "", "`token` that OpenAI clients must send as their API key; the web page then cannot chat"),
 	}
 	fs.Func("serve-origin", "`origin`, such as https://ui.example:8443, whose web pages may use the endpoints too (repeatable)", func(o string) error {
+		if !openai.IsOrigin(o) {
+			return errors.New("must be of the form https://HOST or https://HOST:PORT")
+		}
 		f.origins = append(f.origins, o)
 		return nil
 	})
 	return f
+}
+
+// check returns what is wrong with the flags, or "". serves is whether they are
+// used at all.
+func (f *serveFlags) check(serves bool) string {
+	if !serves && (*f.token != "" || len(f.origins) > 0) {
+		return "-serve-token and -serve-origin are for -serve"
+	}
+	return ""
 }
 
 // localServer serves one user on this machine.
@@ -76,6 +89,15 @@ func (f *serveFlags) handler(ctx context.Context, asker ask.Asker, logger *slog.
 	return openai.Guard(mux, f.origins...)
 }
 
+// knowsSinglesOnly reports whether the embedded model answers, which knows
+// questions and no conversations. Who cannot be asked is found out later.
+func knowsSinglesOnly(ctx context.Context, asker ask.Asker) bool {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	a, err := asker.Attestation(ctx)
+	return err == nil && a.Model.Digest == model.Digest
+}
+
 // stop ends the server after the answers under way, or after 5 seconds.
 func (s *localServer) stop() {
 	grace, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -92,7 +114,11 @@ func (f *serveFlags) run(ctx context.Context, asker ask.Asker, s streams) error 
 		return err
 	}
 	defer srv.stop()
-	fmt.Fprintf(s.err, "web page:   %s\nOpenAI API: %sv1 (any API key)\nEnd with Ctrl-C.\n", srv.url, srv.url)
+	page, key := srv.url, "any API key"
+	if *f.token != "" {
+		page, key = srv.url+" (shows the enclave, and cannot chat)", "its API key is the token"
+	}
+	fmt.Fprintf(s.err, "web page:   %s\nOpenAI API: %sv1 (%s)\nEnd with Ctrl-C.\n", page, srv.url, key)
 	select {
 	case err := <-srv.done:
 		if errors.Is(err, http.ErrServerClosed) {

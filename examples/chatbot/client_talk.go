@@ -45,7 +45,7 @@ func (t *talkFlags) run(ctx context.Context, asker ask.Asker, s streams) error {
 	defer stop()
 	opts := terminal.Options{
 		Asker: asker, In: s.in, Out: s.out, Err: s.err, Interrupts: interrupts,
-		ExpectSimulated: t.simulated, Flags: t.Flags,
+		ExpectSimulated: t.simulated, SingleModel: model.Digest, Flags: t.Flags,
 	}
 	opts.Verbose = *t.verbose
 	var err error
@@ -56,24 +56,16 @@ func (t *talkFlags) run(ctx context.Context, asker ask.Asker, s streams) error {
 			opts.Out = &whole
 		}
 		err = terminal.Once(ctx, opts, t.question)
-		s.out.Write(whole.Bytes())
+		if _, lost := s.out.Write(whole.Bytes()); lost != nil && err == nil {
+			return lost
+		}
 	} else {
-		opts.Single = opts.Single || knowsSinglesOnly(ctx, asker)
 		err = terminal.Chat(ctx, opts)
 	}
 	if err == nil {
 		return nil
 	}
 	return &toldError{err}
-}
-
-// knowsSinglesOnly reports whether the embedded model answers, which knows
-// questions and no conversations. Who cannot be asked is found out later.
-func knowsSinglesOnly(ctx context.Context, asker ask.Asker) bool {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	a, err := asker.Attestation(ctx)
-	return err == nil && a.Model.Digest == model.Digest
 }
 
 // toldError is an error that the terminal has told already: it only chooses the

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,36 @@ func TestPromptLoop(t *testing.T) {
 		t.Errorf("an empty question: exit status %d, %q", code, errOut)
 	}
 }
+
+// What -serve would not do as it was told to is wrong usage, for client and demo.
+func TestServeFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"client", "-policy", "p", "-without-kms", "-serve-token", "x"},
+		{"client", "-policy", "p", "-without-kms", "-serve", "127.0.0.1:0", "-serve-origin", "ui.example"},
+		{"client", "-policy", "p", "-without-kms", "-serve", "127.0.0.1:0", "-serve-origin", "https://ui.example/"},
+		{"demo", "-serve-token", "x"}, {"demo", "-serve-origin", "https://ui.example"},
+	} {
+		if code, out, errOut := runArgs(t, "", args...); code != exitUsage || out != "" || !strings.Contains(errOut, "-serve-") {
+			t.Errorf("%q: exit status %d, %q, %q", args, code, out, errOut)
+		}
+	}
+}
+
+// An answer that cannot be printed is a failure, with -v too.
+func TestAnswerIsNotPrinted(t *testing.T) {
+	info := startCluster(t, nil).Info()
+	for _, args := range [][]string{{"-q", "tell me a joke"}, {"-q", "tell me a joke", "-v"}} {
+		var errOut strings.Builder
+		if code := run(t.Context(), clientArgs(info, args...), streams{strings.NewReader(""), full{}, &errOut}); code != exitFailed || !strings.Contains(errOut.String(), "no space") {
+			t.Errorf("%q: exit status %d, %s", args, code, &errOut)
+		}
+	}
+}
+
+// full takes nothing.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space") }
 
 func TestServeRefusesTheNetwork(t *testing.T) {
 	info := startCluster(t, nil).Info()

@@ -65,7 +65,7 @@ func (f *demoFlags) check() string {
 	case *f.enclaves < 1 || *f.enclaves > 4:
 		return "-enclaves must be 1 to 4"
 	}
-	return ""
+	return f.serve.check(*f.keep || *f.serve.listen != "")
 }
 
 func runDemo(ctx context.Context, args []string, s streams) error {

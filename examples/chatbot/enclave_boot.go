@@ -50,7 +50,8 @@ func (b *booted) close() {
 }
 
 // boot checks where it runs, loads the model, measures it and makes the
-// enclave's keys, in this order: nothing attests before all is measured.
+// enclave's keys, in this order: no question can be sealed to an enclave that
+// has not measured its model.
 func (f *enclaveFlags) boot(ctx context.Context, s streams, logger *slog.Logger) (_ *booted, err error) {
 	b := &booted{}
 	if b.nsm, b.roots, err = f.openNSM(); err != nil {

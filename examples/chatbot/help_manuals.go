@@ -80,6 +80,7 @@ var pipelineManuals = map[string]manual{
 		summary: "answer questions, inside the enclave",
 		files: append([]entry{
 			{"/dev/nsm", "The Nitro Security Module, which signs attestation documents."},
+			{"/init, /etc/init.json", "In an image of \"chatbot eif image\": this program, as the kernel starts it, and what it then runs: itself, with the flags that the image is for. It sets the machine up, sends the heartbeat, and restarts the machine, which ends the enclave, when that ends."},
 		}, libraryFiles...),
 		env: append([]entry{
 			{"AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "What a sealed model is opened with, where -sealed-model-credentials is not given."},
@@ -88,7 +89,7 @@ var pipelineManuals = map[string]manual{
 			{"In an enclave image, whose command line is measured:",
 				"chatbot enclave -key-arn \"$KEY_ARN\" \\\n    -egress kms.us-east-1.amazonaws.com:443=vsock://3:8000"},
 		},
-		seeAlso: []string{"parent", "model seal", "policy key"},
+		seeAlso: []string{"parent", "eif image", "model seal", "policy key"},
 	},
 	"kms": {
 		summary: "run a local AWS KMS that enforces attestation, for development",

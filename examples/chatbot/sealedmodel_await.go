@@ -35,6 +35,8 @@ func (f *enclaveFlags) awaitRelease(ctx context.Context, b *booted, s streams, r
 	if err != nil {
 		return streamOpener{}, err
 	}
+	// Another one serves questions later. Its keys are others, and this one
+	// opens no question that could be sent to both.
 	sessions, err := session.NewEnclave(session.EnclaveOptions{Recipient: recipient, Info: info})
 	if err != nil {
 		return streamOpener{}, err
@@ -103,7 +105,14 @@ func (r *release) take(ctx context.Context, req *session.Request, resp *session.
 	if err := resp.Finish([]byte(released)); err != nil {
 		return err
 	}
-	r.once.Do(func() { r.key <- key })
+	used := false
+	r.once.Do(func() {
+		r.key <- key
+		used = true
+	})
+	if !used {
+		clear(key)
+	}
 	return nil
 }
 

@@ -16,8 +16,9 @@ const verifyReceiptAbout = `
 With -receipt it verifies a receipt in place of a document: that an enclave gave
 this answer to this question, with this model and these settings. The receipt
 file holds all of that, in clear. -question and -answer say what they must be,
-byte for byte but for line breaks at the end: compare with texts that did not
-come with the receipt, or read those that are shown. A receipt carries its own
+byte for byte but for white space around them: compare with texts that did not
+come with the receipt, or read those that are shown. A question is what was
+sent: to a model that knows lower case only, clients send lower case. A receipt carries its own
 time and is never too old. What was asked before in the same conversation is
 covered too, and is shown in JSON.
 `
@@ -69,8 +70,8 @@ func (f *receiptFlags) judge(opts attest.Options, in io.Reader) (*receiptReport,
 	return r, nil
 }
 
-// expectedText reads a text without the line breaks at its end. It is nil for
-// an empty name.
+// expectedText reads a text without the white space around it, which clients do
+// not show. It is nil for an empty name.
 func expectedText(name string) (*string, error) {
 	if name == "" {
 		return nil, nil
@@ -79,7 +80,7 @@ func expectedText(name string) (*string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return new(strings.TrimRight(string(data), "\r\n")), nil
+	return new(strings.TrimSpace(string(data))), nil
 }
 
 // receiptReport is what is printed of a receipt.
@@ -101,7 +102,7 @@ func (r *receiptReport) asked() string {
 
 // compare finds what is not as it must be in a genuine receipt.
 func (r *receiptReport) compare() error {
-	same := func(want *string, got string) bool { return want == nil || *want == strings.TrimRight(got, "\r\n") }
+	same := func(want *string, got string) bool { return want == nil || *want == strings.TrimSpace(got) }
 	switch {
 	case !same(r.question, r.asked()):
 		return fmt.Errorf("%w: another question", errAnother)

@@ -78,7 +78,7 @@ func TestVerifyReceipt(t *testing.T) {
 	r := newReceipt(t)
 	policy := tempFile(t, "policy.json", succeeds(t, "", "policy", "emit", "-pcr", "0="+hexPCR("01"), "-max-age", "1m"))
 	other := tempFile(t, "other.json", succeeds(t, "", "policy", "emit", "-pcr", "0="+hexPCR("02")))
-	question, answer := tempFile(t, "q", "what is \x1b[2J?\n"), tempFile(t, "a", "500 dollars")
+	question, answer := tempFile(t, "q", "what is \x1b[2J?\n"), tempFile(t, "a", "  500 dollars")
 	wrong := tempFile(t, "w", "600 dollars")
 	args := []string{"-roots", r.roots, "-policy", policy, "-receipt", r.path}
 	for _, tt := range []struct {

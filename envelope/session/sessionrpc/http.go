@@ -106,8 +106,8 @@ func (t *httpTransport) post(ctx context.Context, to string, body []byte) (*http
 	}
 	resp, err := t.client.Do(req)
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if ended := endOf(ctx); ended != nil {
+			return nil, ended
 		}
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -210,13 +210,27 @@ func readSegment(r io.Reader, buf []byte) ([]byte, error) {
 // bodyError is an error of reading a body: the context's if that has ended, or
 // else that the answer was cut off.
 func bodyError(ctx context.Context, err error) error {
-	switch {
-	case ctx.Err() != nil:
-		return ctx.Err()
-	case errors.Is(err, session.ErrTooLarge):
+	if errors.Is(err, session.ErrTooLarge) && ctx.Err() == nil {
 		return err
 	}
+	if ended := endOf(ctx); ended != nil {
+		return ended
+	}
 	return fmt.Errorf("%w (%v)", session.ErrTruncated, err)
+}
+
+// deadlineGrace is how much earlier than here a deadline may come at the parent,
+// which is told it in whole milliseconds.
+const deadlineGrace = 5 * time.Millisecond
+
+// endOf returns why ctx has ended, or nil. The parent cuts an answer at the same
+// deadline, by a clock of its own: that it did so a moment before ours must not
+// look as if it had failed.
+func endOf(ctx context.Context) error {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) <= deadlineGrace {
+		<-ctx.Done()
+	}
+	return ctx.Err()
 }
 
 // httpError reads why a parent refused. It believes no text, only known words.

@@ -79,7 +79,8 @@ type RelayStats struct {
 // client that leaves cancels its enclave's work.
 //
 // The server around it must not have a WriteTimeout, which would cut long
-// answers; the Relay sets deadlines of its own for reading and writing. It limits neither rates nor how many requests there are.
+// answers; the Relay sets deadlines of its own for reading and writing. It limits
+// neither rates nor how many requests there are.
 type Relay struct {
 	opts       RelayOptions
 	keys       *keyMap

@@ -330,3 +330,33 @@ func TestRelayOptions(t *testing.T) {
 		t.Error("a relay without a pool")
 	}
 }
+
+// A client needs no more than the last segment: that it has left by the time
+// the enclave ends the call is no failure.
+func TestRelayWholeAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for flag, want := range map[byte]word{0: wordClientGone, 1: wordOK} {
+			w := newRelayWorld(t, RelayOptions{}, "a")
+			w.enclave("a", func(ctx context.Context, _ []byte, send func([]byte) error) error {
+				send(append(make([]byte, 36), 0)) // the header of an answer, and of a segment that others follow
+				send([]byte{flag})
+				<-ctx.Done()
+				return ctx.Err()
+			})
+			key := w.attest()
+			ctx, leave := context.WithCancel(t.Context())
+			resp := w.post(ctx, PathAsk, key)
+			for range 2 {
+				if _, err := readSegment(resp.Body, nil); err != nil {
+					t.Error(err)
+				}
+			}
+			leave()
+			resp.Body.Close()
+			synctest.Wait()
+			if s := w.last(); s.Code != string(want) || s.Segments != 2 {
+				t.Errorf("flag %d: %+v", flag, s)
+			}
+		}
+	})
+}

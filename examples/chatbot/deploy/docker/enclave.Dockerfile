@@ -36,6 +36,7 @@ RUN install-libllama \
 
 FROM scratch
 COPY --from=library /root-of-image/ /
+COPY THIRD_PARTY_LICENSES LICENSE /
 COPY --from=build /out/chatbot /chatbot
 # The environment is measured too. GGML_NO_BACKTRACE keeps a crash from starting
 # a debugger.

@@ -27,6 +27,7 @@ RUN mkdir -p /root-of-image/lib64 /root-of-image/lib/x86_64-linux-gnu \
 
 FROM scratch
 COPY --from=libc /root-of-image/ /
+COPY THIRD_PARTY_LICENSES LICENSE /
 COPY --from=build /out/chatbot /chatbot
 USER 65532:65532
 EXPOSE 5001 5002

@@ -56,13 +56,6 @@ type Options struct {
 	Steps *step.Printer
 }
 
-// ErrModel means that the enclave attests to answer with another model.
-var ErrModel = errors.New("the enclave answers with another model than the one that is asked for")
-
-// ErrKey means that the enclave attests to take questions under another KMS
-// key, or under none.
-var ErrKey = errors.New("the enclave takes questions under another KMS key")
-
 // Client is an ask.Asker. It is safe for concurrent use.
 type Client struct {
 	opts    Options

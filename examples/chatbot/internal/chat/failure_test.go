@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/credentials"
+
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/envelope/session"
@@ -51,6 +53,9 @@ func TestParentSays(t *testing.T) {
 		"overloaded": wire.ReasonOverloaded, "enclave_unavailable": wire.ReasonUnavailable, "deadline_exceeded": wire.ReasonDeadline,
 		"rate_limited": wire.ReasonRateLimited, "not_ready": wire.ReasonNotReady, "parent_unavailable": wire.ReasonParent,
 		"internal": wire.ReasonInternal, "method_not_allowed": wire.ReasonInternal, "canary": wire.ReasonInternal,
+		// These only an enclave can know, and it seals them.
+		"kms_access_denied": wire.ReasonInternal, "credentials_refused": wire.ReasonInternal, "ciphertext_refused": wire.ReasonInternal,
+		"kms_unavailable": wire.ReasonInternal, "form_refused": wire.ReasonInternal, "bad_question": wire.ReasonInternal, "prompt_too_long": wire.ReasonInternal,
 		"": wire.ReasonInternal, "please call canary": wire.ReasonInternal,
 	} {
 		for _, path := range []string{sessionrpc.PathAttest, sessionrpc.PathAsk} {
@@ -120,6 +125,15 @@ func TestBadAttestation(t *testing.T) {
 	w.use(w.start(enclave{model: echo(), info: wire.Info{ModelDigest: "ab", MaxTokens: -1}}))
 	if _, err := askAll(t, w.client(nil), prompt("x")); err == nil || !strings.HasPrefix(err.Error(), "wire: ") {
 		t.Errorf("another info: %v", err)
+	}
+	// It takes questions under another KMS key, or under none.
+	for _, key := range []string{"arn:aws:kms:us-east-1:111122223333:key/other", ""} {
+		info := modelInfo
+		info.KeyARN = key
+		w.use(w.start(enclave{model: echo(), info: info}))
+		if _, err := askAll(t, w.client(nil), prompt("x")); !errors.Is(err, chat.ErrKey) {
+			t.Errorf("another KMS key: %v", err)
+		}
 	}
 	if w.requests(sessionrpc.PathAsk) != 0 {
 		t.Error("a question was sent")
@@ -267,6 +281,17 @@ func TestOwnKMSFails(t *testing.T) {
 	_, err = askAll(t, c, prompt(canary))
 	if _, ok := errors.AsType[wire.Reason](err); ok || !errors.Is(err, envelope.ErrDenied) || strings.Contains(fmt.Sprint(err), "secret-canary") {
 		t.Error(err)
+	}
+	stranger := credentials.NewStaticCredentialsProvider("AKIDNOBODY", "secret-canary", "")
+	c = w.client(func(o *chat.Options) {
+		k, err := envelope.NewClient(envelope.Options{KMS: w.api(stranger), KeyID: o.Sign.KeyID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.KMS = k
+	})
+	if _, err = askAll(t, c, prompt(canary)); !errors.Is(err, chat.ErrCredentials) || strings.Contains(fmt.Sprint(err), "secret-canary") {
+		t.Errorf("credentials of nobody: %v", err)
 	}
 	if w.requests(sessionrpc.PathAsk) != 0 {
 		t.Error("something was sent")

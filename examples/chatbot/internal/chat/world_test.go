@@ -204,8 +204,11 @@ type enclave struct {
 	takePlain, takeCredentials bool
 }
 
+// ownKey stands for the ARN of the world's own key.
+const ownKey = "own"
+
 var modelInfo = wire.Info{
-	ModelName: "tiny", ModelDigest: strings.Repeat("ab", 32), Parameters: 7, MaxTokens: 4096, Engine: "none", KeyARN: "arn",
+	ModelName: "tiny", ModelDigest: strings.Repeat("ab", 32), Parameters: 7, MaxTokens: 4096, Engine: "none", KeyARN: ownKey,
 }
 
 // start starts an enclave and returns the parent's way to it.
@@ -214,6 +217,9 @@ func (w *world) start(e enclave) http.Handler {
 	m := w.machines[e.machine]
 	if e.info == (wire.Info{}) {
 		e.info = modelInfo
+	}
+	if e.info.KeyARN == ownKey {
+		e.info.KeyARN = w.key
 	}
 	info, err := wire.EncodeInfo(e.info)
 	if err != nil {

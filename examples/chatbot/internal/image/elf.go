@@ -4,6 +4,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,8 +38,8 @@ func archOf(path string) (string, error) {
 
 func openELF(path string) (*elf.File, error) {
 	f, err := elf.Open(path)
-	if format, ok := errors.AsType[*elf.FormatError](err); ok {
-		return nil, fmt.Errorf("image: %s is no program or library for Linux: %w", path, format)
+	if _, ok := errors.AsType[*fs.PathError](err); err != nil && !ok {
+		return nil, fmt.Errorf("image: %s is no program or library for Linux: %w", path, err)
 	}
 	return f, err
 }
@@ -69,9 +70,7 @@ func newLinker(arch string, dirs []string) *linker {
 	triplet := machines[arch].triplet
 	dirs = slices.Clone(dirs)
 	dirs = append(dirs, configuredDirs("/etc/ld.so.conf", 0)...)
-	for _, dir := range []string{"/lib/" + triplet, "/usr/lib/" + triplet, "/lib64", "/usr/lib64", "/lib", "/usr/lib"} {
-		dirs = append(dirs, dir)
-	}
+	dirs = append(dirs, "/lib/"+triplet, "/usr/lib/"+triplet, "/lib64", "/usr/lib64", "/lib", "/usr/lib")
 	return &linker{arch: arch, dirs: dirs, found: map[string]*object{}}
 }
 
@@ -120,6 +119,9 @@ func (l *linker) open(path string) (*object, error) {
 		return nil, fmt.Errorf("image: %s is for %v, the image for %s", path, f.Machine, l.arch)
 	}
 	o := &object{path: path}
+	if o.path, err = filepath.Abs(path); err != nil { // $ORIGIN is absolute
+		return nil, err
+	}
 	for _, p := range f.Progs {
 		if p.Type != elf.PT_INTERP {
 			continue

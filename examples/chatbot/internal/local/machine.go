@@ -67,7 +67,7 @@ func Hybrid(dir string, port int) string {
 }
 
 // Start starts the machine.
-func (m Machine) Start(ctx context.Context) (_ *Guest, err error) {
+func (m Machine) Start(ctx context.Context) (*Guest, error) {
 	g := &Guest{tail: &tail{}, ended: make(chan struct{})}
 	args, err := m.args()
 	if err != nil {
@@ -248,8 +248,8 @@ func AnswerHeartbeats(addr string) (net.Listener, <-chan struct{}, error) {
 			var b [1]byte
 			c.SetDeadline(time.Now().Add(5 * time.Second))
 			if _, err := io.ReadFull(c, b[:]); err == nil && b[0] == 0xb7 {
+				once.Do(func() { close(first) }) // before the guest goes on
 				c.Write(b[:])
-				once.Do(func() { close(first) })
 			}
 			c.Close()
 		}

@@ -130,7 +130,8 @@ func (v *VM) build(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, v.opts.Binary, "eif", "image", "-o", v.ImageFile(),
 		"-kernel", kernel, "-modules", v.opts.Kernel, "-module", "virtio_pci", "-parent-cid", strconv.Itoa(vmHost),
 		"-file", "/etc/kms-ca.pem="+v.kmsReady.CAFile, "-admin", adminRole, "-client", clientRole, "-cpus", strconv.Itoa(vmCPUs),
-		"--", "-v", "-region", Region, "-key-arn", v.keyARN(), "-kms-endpoint", v.kmsReady.Endpoint, "-kms-ca", "/etc/kms-ca.pem",
+		// One thread: those of an emulated processor wait for each other.
+		"--", "-v", "-threads", "1", "-region", Region, "-key-arn", v.keyARN(), "-kms-endpoint", v.kmsReady.Endpoint, "-kms-ca", "/etc/kms-ca.pem",
 		"-egress", fmt.Sprintf("%s=vsock://%d:%d", hostPort(v.kmsReady.Endpoint), vmHost, vmEgressPort),
 		"-simulate-nsm", unmeasured+"/nsm-ca.pem", "-simulate-pcrs", unmeasured+"/measurements.json")
 	cmd.Env = environment()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
@@ -27,6 +28,7 @@ var untrusted = []struct {
 	{attest.ErrMalformed, "attestation_malformed", "what the enclave sent is not an attestation document"},
 	{session.ErrConfig, "key_not_attested", "the enclave does not attest the key that questions would be sealed to"},
 	{chat.ErrModel, "model_refused", "the enclave attests to answer with another model than the one that this client asks for"},
+	{chat.ErrKey, "key_refused", "the enclave attests to take questions under another KMS key than this client's"},
 	{session.ErrSegment, "answer_not_authentic", "a part of the answer does not come from the enclave that was asked"},
 	{session.ErrOrder, "answer_not_authentic", "the parts of the answer were put into another order on their way"},
 	{session.ErrReceipt, "receipt_refused", "the receipt does not prove this answer"},
@@ -70,7 +72,7 @@ func failure(err error) *apiError {
 	case errors.As(err, &remote):
 		return fromReason(wire.ParseReason(remote.Code))
 	case errors.Is(err, session.ErrTruncated), errors.Is(err, errIncomplete):
-		return &apiError{status: http.StatusBadGateway, kind: typeServer, code: "answer_incomplete", message: "the answer was cut off on its way"}
+		return &apiError{status: http.StatusBadGateway, kind: typeServer, code: "answer_incomplete", message: "the answer was cut off on its way", final: true}
 	case errors.Is(err, session.ErrMalformed):
 		return &apiError{status: http.StatusBadGateway, kind: typeServer, code: "answer_malformed", message: "what came back is not an answer of the documented form"}
 	case errors.Is(err, wire.ErrEmpty):
@@ -81,6 +83,8 @@ func failure(err error) *apiError {
 		return badRequest("question_too_long", "", wire.ErrTooLong.Error())
 	case errors.Is(err, envelope.ErrDenied):
 		return &apiError{status: http.StatusForbidden, kind: typePermission, code: "own_kms_access_denied", message: "KMS answered AccessDeniedException to this client: the key policy does not allow it to encrypt its question"}
+	case errors.Is(err, chat.ErrCredentials):
+		return &apiError{status: http.StatusForbidden, kind: typePermission, code: "own_credentials_refused", message: chat.ErrCredentials.Error()}
 	case errors.As(err, &kms):
 		return &apiError{status: http.StatusBadGateway, kind: typeServer, code: "own_kms_failed", message: "this client got no usable answer from KMS"}
 	}
@@ -90,6 +94,13 @@ func failure(err error) *apiError {
 		}
 	}
 	return fromReason(wire.ReasonInternal)
+}
+
+// perhapsAsked are reasons with which an enclave may have the question, since
+// only the parent says that it has not. OpenAI's clients ask again by themselves
+// unless they are told not to, and another enclave might then open it too.
+var perhapsAsked = []wire.Reason{
+	wire.ReasonKeyUnknown, wire.ReasonUnavailable, wire.ReasonParent, wire.ReasonDeadline, wire.ReasonReplayed, wire.ReasonInternal,
 }
 
 // fromReason translates a known reason. The question is the HTTP client's. All
@@ -102,6 +113,8 @@ func fromReason(r wire.Reason) *apiError {
 		e.status, e.code = http.StatusBadRequest, "context_length_exceeded"
 	case e.status == http.StatusBadRequest && r != wire.ReasonQuestion:
 		e.status, e.final = http.StatusBadGateway, true
+	case slices.Contains(perhapsAsked, r):
+		e.final = true
 	case r == wire.ReasonRateLimited:
 		e.retryAfter = 5
 	case e.status == http.StatusTooManyRequests, e.status == http.StatusServiceUnavailable:

@@ -131,6 +131,12 @@ func loopback(hostport string) bool {
 // origin is a parsed web origin, comparable with ==.
 type origin struct{ scheme, host, port string }
 
+// IsOrigin reports whether s is an origin that Guard can allow.
+func IsOrigin(s string) bool {
+	_, ok := parseOrigin(s)
+	return ok
+}
+
 // parseOrigin reads an origin as browsers serialize it.
 func parseOrigin(s string) (origin, bool) {
 	u, err := url.Parse(s)

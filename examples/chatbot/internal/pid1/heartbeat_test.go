@@ -8,6 +8,7 @@ import (
 	"os"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 func TestHeartbeat(t *testing.T) {
@@ -45,9 +46,10 @@ func TestHeartbeat(t *testing.T) {
 		ours, theirs := net.Pipe()
 		defer theirs.Close()
 		go io.Copy(io.Discard, theirs)
+		start := time.Now()
 		err := heartbeat(t.Context(), func(context.Context) (net.Conn, error) { return ours, nil })
-		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Error(err)
+		if !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != heartbeatTimeout {
+			t.Error(time.Since(start), err)
 		}
 		err = heartbeat(t.Context(), func(ctx context.Context) (net.Conn, error) {
 			<-ctx.Done()

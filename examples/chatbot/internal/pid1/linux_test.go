@@ -45,20 +45,20 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		run(w, "between").Wait()
+		another(w, "between").Wait()
 		w.Close()
 		io.Copy(io.Discard, r)
 		os.Exit(7)
 	case "between":
-		run(os.NewFile(3, "pipe"), "orphan")
+		another(os.NewFile(3, "pipe"), "orphan")
 	case "orphan":
 		os.Exit(3)
 	}
 	os.Exit(0)
 }
 
-// run starts this program in another role, with a file that it keeps open.
-func run(keep *os.File, role string) *exec.Cmd {
+// another starts this program in another role, with a file that it keeps open.
+func another(keep *os.File, role string) *exec.Cmd {
 	self, err := os.Executable()
 	if err != nil {
 		panic(err)

@@ -133,7 +133,17 @@ func saveReceipt(name string, receipt []byte) error {
 	if len(receipt) == 0 {
 		return errors.New("the answer came without a receipt: this enclave gives none")
 	}
-	if err := os.WriteFile(name, receipt, 0o600); err != nil {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("cannot write the receipt: %w", err)
+	}
+	if info, statErr := f.Stat(); statErr == nil && info.Mode().IsRegular() {
+		err = f.Chmod(0o600) // a file that was there has a mode of its own
+	}
+	if err == nil {
+		_, err = f.Write(receipt)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("cannot write the receipt: %w", err)
 	}
 	return nil

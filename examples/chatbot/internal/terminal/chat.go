@@ -151,7 +151,7 @@ func (t *talk) question(ctx context.Context, question string) error {
 	if reserve == 0 {
 		reserve = inference.DefaultMaxTokens
 	}
-	if t.o.Single {
+	if t.o.Single || t.o.SingleModel != "" && t.att.Model.Digest == t.o.SingleModel {
 		t.c.turns = nil
 	}
 	dropped := t.c.fit(question, t.att.Model.MaxTokens, reserve)

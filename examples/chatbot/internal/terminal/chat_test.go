@@ -51,6 +51,14 @@ func TestChatSingle(t *testing.T) {
 	if err := Chat(t.Context(), r.Options); err != nil || !slices.Equal(f.questions(), []string{"system=s|user=one", "system=s|user=two"}) {
 		t.Errorf("%v, %q", err, f.questions())
 	}
+	for digest, want := range map[string]string{strings.Repeat("12", 32): "user=two", strings.Repeat("34", 32): "user=one|assistant=echo: one|user=two"} {
+		f := &fake{}
+		r := newRun(f, "one\ntwo\n")
+		r.SingleModel = digest
+		if err := Chat(t.Context(), r.Options); err != nil || f.questions()[1] != want {
+			t.Errorf("%s: %v, %q", digest, err, f.questions())
+		}
+	}
 }
 
 // A failed question does not end the conversation and is not part of it; in a

@@ -8,6 +8,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
 )
@@ -38,9 +39,10 @@ var (
 	untrustedErrors = []error{
 		attest.ErrMalformed, attest.ErrUntrusted, attest.ErrExpired, attest.ErrSignature, attest.ErrPolicy,
 		session.ErrConfig, session.ErrConfigExpired, session.ErrSegment, session.ErrOrder, session.ErrReceipt,
+		chat.ErrModel, chat.ErrKey,
 	}
 	deniedErrors = []error{
-		wire.ReasonKMSDenied, wire.ReasonCredentials, envelope.ErrDenied,
+		wire.ReasonKMSDenied, wire.ReasonCredentials, envelope.ErrDenied, chat.ErrCredentials,
 	}
 	unavailableErrors = []error{
 		wire.ReasonParent, wire.ReasonUnavailable, wire.ReasonDeadline, wire.ReasonOverloaded, wire.ReasonRateLimited,

@@ -13,6 +13,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
 )
@@ -24,13 +25,14 @@ var exitCodes = []struct {
 	{nil, 0},
 	{errTest, 1}, {errUnfinished, 1}, {errLong, 1}, {wire.ErrTooLong, 1}, {inference.ErrPromptTooLong, 1},
 	{wire.ReasonBadRequest, 1}, {wire.ReasonTooLarge, 1}, {wire.ReasonReplayed, 1}, {wire.ReasonStale, 1},
-	{wire.ReasonRegion, 1}, {wire.ReasonForm, 1}, {wire.ReasonCiphertext, 1}, {wire.ReasonQuestion, 1}, {wire.ReasonPromptTooLong, 1},
+	{wire.ReasonForm, 1}, {wire.ReasonCiphertext, 1}, {wire.ReasonQuestion, 1}, {wire.ReasonPromptTooLong, 1},
 	{wire.ReasonInternal, 1},
 	{ErrUsage, 2}, {wire.ErrEmpty, 2}, {wire.ErrNotUTF8, 2}, {inference.ErrInvalidRequest, 2},
 	{attest.ErrMalformed, 3}, {attest.ErrUntrusted, 3}, {attest.ErrExpired, 3}, {attest.ErrSignature, 3}, {attest.ErrPolicy, 3},
 	{&attest.PolicyError{Rule: "measurement"}, 3}, {&attest.ExpiredError{}, 3},
 	{session.ErrConfig, 3}, {session.ErrConfigExpired, 3}, {session.ErrSegment, 3}, {session.ErrOrder, 3}, {session.ErrReceipt, 3},
-	{wire.ReasonKMSDenied, 4}, {wire.ReasonCredentials, 4}, {envelope.ErrDenied, 4},
+	{chat.ErrModel, 3}, {chat.ErrKey, 3},
+	{wire.ReasonKMSDenied, 4}, {wire.ReasonCredentials, 4}, {envelope.ErrDenied, 4}, {chat.ErrCredentials, 4},
 	{wire.ReasonParent, 5}, {wire.ReasonUnavailable, 5}, {wire.ReasonDeadline, 5}, {wire.ReasonOverloaded, 5}, {wire.ReasonRateLimited, 5},
 	{wire.ReasonNotReady, 5}, {wire.ReasonKeyUnknown, 5}, {wire.ReasonKMSUnavailable, 5},
 	{session.ErrTruncated, 5}, {context.DeadlineExceeded, 5}, {inference.ErrOverloaded, 5},

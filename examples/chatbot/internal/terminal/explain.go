@@ -12,6 +12,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
 )
@@ -30,7 +31,6 @@ var advice = map[wire.Reason]string{
 	wire.ReasonReplayed:       "Ask again. If you did not repeat the request yourself, something on the way did: the enclave answered only once.",
 	wire.ReasonStale:          "Set this machine's clock, and ask again. If it is right, the parent gives its enclave a wrong one.",
 	wire.ReasonForm:           "Use the way of asking that the enclave was set up for: with its KMS key, or without KMS where it allows that.",
-	wire.ReasonRegion:         "Give -region and -key-arn of the region that the enclave serves.",
 	wire.ReasonKMSDenied:      "Compare the PCRs in the key policy with those of the enclave (/attestation or -v shows them), and see whether it allows the role that asks. Until they agree, nobody's questions are opened.",
 	wire.ReasonCredentials:    "Get fresh credentials: temporary ones expire within hours.",
 	wire.ReasonCiphertext:     "Give the -key-arn that the enclave is meant for. If it is that, something on the way changed the request.",
@@ -81,6 +81,8 @@ func explain(err error) (what, next string) {
 		return err.Error(), "Change the question or the flags: as it is, it can never be answered."
 	case errors.Is(err, wire.ErrTooLong), errors.Is(err, inference.ErrPromptTooLong):
 		return err.Error(), advice[wire.ReasonPromptTooLong]
+	case errors.Is(err, chat.ErrCredentials):
+		return err.Error(), advice[wire.ReasonCredentials]
 	case errors.Is(err, envelope.ErrDenied):
 		return "KMS answered AccessDeniedException to this client: the key policy does not allow these credentials to encrypt questions or to open answers",
 			"Check which role the credentials belong to, and whether the key policy names it for clients."
@@ -117,6 +119,8 @@ func explainUntrusted(err error) (what, next string) {
 	case errors.Is(err, attest.ErrUntrusted):
 		return "the attestation does not come from a Nitro enclave of AWS, nor from another root that you named: the enclave is NOT trusted",
 			"If you expected a simulator, name its root. If not, do not use this parent: it shows a forgery."
+	case errors.Is(err, chat.ErrModel), errors.Is(err, chat.ErrKey):
+		return err.Error(), "Nothing was sent. Check -expect-model and -key-arn, and which enclave the parent runs."
 	case errors.Is(err, attest.ErrSignature), errors.Is(err, attest.ErrMalformed):
 		return err.Error() + ": the enclave is NOT trusted",
 			"The attestation was damaged or forged on the way. If it stays so, do not use this parent."

@@ -55,6 +55,9 @@ func TestOnceStreams(t *testing.T) {
 
 func TestOnceJSON(t *testing.T) {
 	receipt := filepath.Join(t.TempDir(), "r")
+	if err := os.WriteFile(receipt, []byte("one that others could read, and longer"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	f := &fake{answer: say("a\u202eb\u009b", "\x1b<\n ")}
 	r := newRun(f, "")
 	r.JSON, r.Receipt = true, receipt

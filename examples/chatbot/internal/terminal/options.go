@@ -30,6 +30,9 @@ type Options struct {
 	// ExpectSimulated leaves out the warning about a simulated enclave: for a
 	// demonstration that says so itself.
 	ExpectSimulated bool
+	// SingleModel is the SHA-256 in hexadecimal of a model that knows no
+	// conversations: Chat asks it as with Single. Empty means none.
+	SingleModel string
 	Flags
 }
 

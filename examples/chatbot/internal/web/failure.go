@@ -6,6 +6,7 @@ import (
 
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
@@ -40,6 +41,8 @@ const (
 	codePolicy     = "policy"
 	codeKey        = "key_not_attested"
 	codeKeyExpired = "key_expired"
+	codeModel      = "model_refused"
+	codeKMSKey     = "key_refused"
 	codeUnverified = "unverified"
 )
 
@@ -53,6 +56,8 @@ var failures = []struct {
 	{attest.ErrSignature, codeSignature, "the signature of its attestation document is wrong."},
 	{session.ErrConfig, codeKey, "its attestation document does not vouch for the key that it offers."},
 	{session.ErrConfigExpired, codeKeyExpired, "the key that it offers has expired. Is this computer's clock right?"},
+	{chat.ErrModel, codeModel, "it answers with another model than the one that you ask for."},
+	{chat.ErrKey, codeKMSKey, "it takes questions under another KMS key than yours."},
 }
 
 // rules are the rules of attest.PolicyError.

@@ -16,6 +16,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope/session"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/web"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
@@ -146,6 +147,8 @@ func TestFailures(t *testing.T) {
 		{"signature", "bad_signature", "", attest.ErrSignature},
 		{"another key", "key_not_attested", "", session.ErrConfig},
 		{"an old key", "key_expired", "", session.ErrConfigExpired},
+		{"another model", "model_refused", "", chat.ErrModel},
+		{"another KMS key", "key_refused", "", chat.ErrKey},
 		{"measurement", "policy", "measurement", measurement},
 		{"debug", "policy", "debug", &attest.PolicyError{Rule: "debug", PCR: -1}},
 		{"nonce", "policy", "nonce", &attest.PolicyError{Rule: "nonce", PCR: -1}},

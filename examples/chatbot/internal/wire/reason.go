@@ -1,10 +1,6 @@
 package wire
 
-import (
-	"net/http"
-
-	"github.com/nitroseal/nitroseal/vsockrpc"
-)
+import "net/http"
 
 // Reason says why a question got no answer. It is the only thing about a
 // failure that leaves the enclave: a fixed word from the table below, never
@@ -28,7 +24,6 @@ const (
 	ReasonReplayed       Reason = "replayed"
 	ReasonStale          Reason = "stale_request"
 	ReasonForm           Reason = "form_refused"
-	ReasonRegion         Reason = "wrong_region"
 	ReasonKMSDenied      Reason = "kms_access_denied"
 	ReasonCredentials    Reason = "credentials_refused"
 	ReasonCiphertext     Reason = "ciphertext_refused"
@@ -40,31 +35,29 @@ const (
 
 type reasonInfo struct {
 	text   string
-	code   vsockrpc.Code
 	status int
 }
 
 var reasons = map[Reason]reasonInfo{
-	ReasonBadRequest:     {"the request is not of the documented form", vsockrpc.InvalidArgument, http.StatusBadRequest},
-	ReasonTooLarge:       {"the request is larger than the server takes", vsockrpc.InvalidArgument, http.StatusRequestEntityTooLarge},
-	ReasonUnavailable:    {"the enclave cannot be reached", vsockrpc.Unavailable, http.StatusServiceUnavailable},
-	ReasonDeadline:       {"no answer within the deadline", vsockrpc.DeadlineExceeded, http.StatusGatewayTimeout},
-	ReasonOverloaded:     {"the enclave has more questions waiting than it takes; try again", vsockrpc.ResourceExhausted, http.StatusTooManyRequests},
-	ReasonRateLimited:    {"this client asks more often than the parent lets it; try again later", vsockrpc.ResourceExhausted, http.StatusTooManyRequests},
-	ReasonNotReady:       {"the service is starting or stopping; try again", vsockrpc.Unavailable, http.StatusServiceUnavailable},
-	ReasonKeyUnknown:     {"the enclave does not have the key that the question is sealed to: it was replaced, or the key has expired", vsockrpc.FailedPrecondition, http.StatusConflict},
-	ReasonReplayed:       {"the enclave has opened this request before", vsockrpc.AlreadyExists, http.StatusConflict},
-	ReasonStale:          {"the request is older, or newer, than the enclave takes: are the clocks right?", vsockrpc.FailedPrecondition, http.StatusBadRequest},
-	ReasonForm:           {"the enclave does not take questions in this form: signed for its own KMS key, unless it was told to take others", vsockrpc.InvalidArgument, http.StatusBadRequest},
-	ReasonRegion:         {"the enclave serves another AWS region", vsockrpc.InvalidArgument, http.StatusBadRequest},
-	ReasonParent:         {"the parent cannot be reached", vsockrpc.Unavailable, http.StatusServiceUnavailable},
-	ReasonKMSDenied:      {"KMS answered AccessDeniedException to the enclave: the key policy does not allow these credentials together with this enclave's PCRs", vsockrpc.PermissionDenied, http.StatusForbidden},
-	ReasonCredentials:    {"KMS refused the credentials that the question came with or was signed with: unknown, expired or wrongly signed", vsockrpc.Unauthenticated, http.StatusForbidden},
-	ReasonCiphertext:     {"KMS refused the ciphertext: not made under this key for this request", vsockrpc.InvalidArgument, http.StatusBadRequest},
-	ReasonKMSUnavailable: {"the enclave got no usable answer from KMS", vsockrpc.Unavailable, http.StatusBadGateway},
-	ReasonQuestion:       {"the decrypted question is not of the documented form", vsockrpc.InvalidArgument, http.StatusBadRequest},
-	ReasonPromptTooLong:  {"the question has more tokens than the model's context holds", vsockrpc.InvalidArgument, http.StatusRequestEntityTooLarge},
-	ReasonInternal:       {"the server failed", vsockrpc.Internal, http.StatusInternalServerError},
+	ReasonBadRequest:     {"the request is not of the documented form", http.StatusBadRequest},
+	ReasonTooLarge:       {"the request is larger than the server takes", http.StatusRequestEntityTooLarge},
+	ReasonUnavailable:    {"the enclave cannot be reached", http.StatusServiceUnavailable},
+	ReasonDeadline:       {"no answer within the deadline", http.StatusGatewayTimeout},
+	ReasonOverloaded:     {"the enclave has more questions waiting than it takes; try again", http.StatusTooManyRequests},
+	ReasonRateLimited:    {"this client asks more often than the parent lets it; try again later", http.StatusTooManyRequests},
+	ReasonNotReady:       {"the service is starting or stopping; try again", http.StatusServiceUnavailable},
+	ReasonKeyUnknown:     {"the enclave does not have the key that the question is sealed to: it was replaced, or the key has expired", http.StatusConflict},
+	ReasonReplayed:       {"the enclave has opened this request before", http.StatusConflict},
+	ReasonStale:          {"the request is older, or newer, than the enclave takes: are the clocks right?", http.StatusBadRequest},
+	ReasonForm:           {"the enclave does not take questions in this form: signed for its own KMS key, unless it was told to take others", http.StatusBadRequest},
+	ReasonParent:         {"the parent cannot be reached", http.StatusServiceUnavailable},
+	ReasonKMSDenied:      {"KMS answered AccessDeniedException to the enclave: the key policy does not allow these credentials together with this enclave's PCRs", http.StatusForbidden},
+	ReasonCredentials:    {"KMS refused the credentials that the question came with or was signed with: unknown, expired or wrongly signed", http.StatusForbidden},
+	ReasonCiphertext:     {"KMS refused the ciphertext: not made under this key for this request", http.StatusBadRequest},
+	ReasonKMSUnavailable: {"the enclave got no usable answer from KMS", http.StatusBadGateway},
+	ReasonQuestion:       {"the decrypted question is not of the documented form", http.StatusBadRequest},
+	ReasonPromptTooLong:  {"the question has more tokens than the model's context holds", http.StatusRequestEntityTooLarge},
+	ReasonInternal:       {"the server failed", http.StatusInternalServerError},
 }
 
 func (r Reason) info() reasonInfo {
@@ -79,11 +72,6 @@ func (r Reason) Error() string { return r.info().text }
 
 // HTTPStatus is the status under which the parent reports r.
 func (r Reason) HTTPStatus() int { return r.info().status }
-
-// RPC is the error that an enclave's handler returns for r.
-func (r Reason) RPC() error {
-	return &vsockrpc.Error{Code: r.info().code, Message: string(r)}
-}
 
 // ParseReason returns the reason that s names; an unknown one is
 // ReasonInternal, so that text from a peer is never passed on.

@@ -13,6 +13,7 @@ const known = {
 	context_length_exceeded: ["Too long for this model", "Shorten the question, start a new conversation, or turn earlier turns off in the settings."],
 	kms_access_denied: ["KMS refused the enclave", "The key’s rules do not allow it to read your question. Tell whoever runs the service."],
 	credentials_refused: ["Your credentials were refused", "They are unknown or expired. Renew them and try again."],
+	own_credentials_refused: ["Your credentials were refused", "They are unknown or expired. Renew them and try again."],
 	own_kms_access_denied: ["KMS refused your credentials", "They do not allow you to seal a question. Tell whoever runs the service."],
 	answer_not_authentic: ["This is not the enclave’s answer", "What came back was changed on its way, or is from somebody else. Do not rely on it."],
 	receipt_refused: ["The receipt proves nothing", "It does not belong to this answer. Do not rely on either."],
@@ -23,7 +24,7 @@ const known = {
 
 // explain returns title and advice for an AskError.
 export function explain(error) {
-	if (error.code.startsWith("attestation_") || error.code === "key_not_attested") {
+	if (error.code.startsWith("attestation_") || ["key_not_attested", "key_refused", "model_refused"].includes(error.code)) {
 		return ["The enclave is not trusted", "Your question was not sent. The panel says why."];
 	}
 	return known[error.code] ?? ["No answer", error.message];
