@@ -3,6 +3,7 @@
 # make chat           the same, with a prompt
 # make serve          the same, with a web page and OpenAI-style endpoints
 # make vm-demo        the same, with the enclave's image booted in a virtual machine
+# make chaos          break each part in turn while 16 clients ask (docs/CHAOS.md)
 # make nitro-test     boot an image in QEMU's Nitro machine, where there is one
 # make test           all tests
 # make check          what CI runs
@@ -12,7 +13,7 @@ Q ?= i can't access my email, my username is jdoe
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo chat serve test race lint fuzz check lib
+.PHONY: demo chat serve chaos vm-demo nitro-test test race lint fuzz check lib
 
 # The question goes through the environment, so that quotes in it are safe.
 demo: export Q := $(Q)
@@ -28,6 +29,9 @@ serve: lib bin/chatbot
 vm-demo: export Q := $(Q)
 vm-demo:
 	@.ci/vm-demo -q "$$Q"
+
+chaos: lib bin/chatbot
+	$(GO) run ./examples/chatbot/chaos -chatbot bin/chatbot -o docs/CHAOS.md
 
 nitro-test:
 	@.ci/nitro-test

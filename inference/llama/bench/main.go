@@ -28,12 +28,14 @@ type options struct {
 	bench   string
 	loader  string
 	threads int
-	rounds  int
-	repeat  int
-	timeout time.Duration
-	only    string
-	force   bool
-	verbose bool
+	// prefillChunk is our side's.
+	prefillChunk int
+	rounds       int
+	repeat       int
+	timeout      time.Duration
+	only         string
+	force        bool
+	verbose      bool
 }
 
 func main() {
@@ -63,6 +65,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	fs.StringVar(&o.bench, "bench", "", "llama-bench `program`; empty leaves it out")
 	fs.StringVar(&o.loader, "loader", "", "`command` to put in front of all programs, such as \"ROOT/ld-linux-x86-64.so.2 --library-path DIR\"")
 	fs.IntVar(&o.threads, "threads", 2, "threads that compute")
+	fs.IntVar(&o.prefillChunk, "prefill-chunk", 0, "llama.Options.PrefillChunk on our side; 0 means its default, and more lets prompts that come together be read before answers go on")
 	fs.IntVar(&o.rounds, "rounds", 5, "how often each is measured")
 	fs.IntVar(&o.repeat, "repeat", 3, "how often a single sequence is measured in each round")
 	fs.DurationVar(&o.timeout, "timeout", 5*time.Minute, "longest time for one measurement of one side")

@@ -25,7 +25,9 @@ const contextSize = 512
 type order struct {
 	Model, Lib string
 	Threads    int
-	Task       task
+	// PrefillChunk is llama.Options'. 0 means its default.
+	PrefillChunk int
+	Task         task
 }
 
 type report struct {
@@ -40,7 +42,7 @@ func (c *comparison) runOurs(ctx context.Context, t task) (*report, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := json.Marshal(order{c.model, c.lib, c.threads, t})
+	in, err := json.Marshal(order{c.model, c.lib, c.threads, c.prefillChunk, t})
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +87,7 @@ func serveOurs(in io.Reader, out io.Writer) error {
 	m, err := llama.Open(ctx, llama.Options{
 		ModelPath: o.Model, LibraryDir: o.Lib, Threads: o.Threads,
 		MaxSequences: o.Task.Sequences, ContextSize: contextSize,
+		PrefillChunk: o.PrefillChunk,
 	})
 	if err != nil {
 		return err
