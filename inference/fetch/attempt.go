@@ -215,7 +215,7 @@ func (d *download) copy(ctx context.Context, stalled *time.Timer, body io.Reader
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
-		case err != nil && context.Cause(ctx) != nil:
+		case context.Cause(ctx) != nil: // also while there is more at hand
 			return &temporary{context.Cause(ctx)}
 		case err != nil:
 			return &temporary{withoutURL(err)}
