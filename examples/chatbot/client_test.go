@@ -89,9 +89,10 @@ func TestServeFlags(t *testing.T) {
 func TestAnswerIsNotPrinted(t *testing.T) {
 	info := startCluster(t, nil).Info()
 	for _, args := range [][]string{{"-q", "tell me a joke"}, {"-q", "tell me a joke", "-v"}} {
-		var errOut strings.Builder
+		// Steps are told by the goroutine that asks.
+		var errOut syncBuffer
 		if code := run(t.Context(), clientArgs(info, args...), streams{strings.NewReader(""), full{}, &errOut}); code != exitFailed || !strings.Contains(errOut.String(), "no space") {
-			t.Errorf("%q: exit status %d, %s", args, code, &errOut)
+			t.Errorf("%q: exit status %d, %s", args, code, errOut.String())
 		}
 	}
 }

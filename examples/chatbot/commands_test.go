@@ -10,7 +10,8 @@ import (
 
 func runArgs(t *testing.T, stdin string, args ...string) (code int, out, err string) {
 	t.Helper()
-	var o, e bytes.Buffer
+	var o bytes.Buffer
+	var e syncBuffer
 	code = run(t.Context(), args, streams{strings.NewReader(stdin), &o, &e})
 	return code, o.String(), e.String()
 }
