@@ -73,8 +73,10 @@ func Run(ctx context.Context, o Options) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	// Without cmpxchg16b: after it QEMU 7.2 leaves flags undefined, and a kernel
+	// that is interrupted there dies.
 	cmd := exec.CommandContext(ctx, "qemu-system-x86_64",
-		"-accel", "tcg", "-cpu", "max", "-M", "q35", "-m", strconv.Itoa(o.Memory), "-smp", "2",
+		"-accel", "tcg", "-cpu", "max,-cx16", "-M", "q35", "-m", strconv.Itoa(o.Memory), "-smp", "2",
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio",
 		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 reboot=t panic=-1 quiet")
 	var stderr bytes.Buffer
