@@ -4,6 +4,7 @@
 # make serve          the same, with a web page and OpenAI-style endpoints
 # make vm-demo        the same, with the enclave's image booted in a virtual machine
 # make chaos          break each part in turn while 16 clients ask (docs/CHAOS.md)
+# make soak           16 clients at full load for half an hour (docs/SOAK.md)
 # make nitro-test     boot an image in QEMU's Nitro machine, where there is one
 # make test           all tests
 # make check          what CI runs
@@ -13,7 +14,7 @@ Q ?= i can't access my email, my username is jdoe
 
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: demo chat serve chaos vm-demo nitro-test test race lint fuzz check lib
+.PHONY: demo chat serve chaos soak vm-demo nitro-test test race lint fuzz check lib
 
 # The question goes through the environment, so that quotes in it are safe.
 demo: export Q := $(Q)
@@ -32,6 +33,9 @@ vm-demo:
 
 chaos: lib bin/chatbot
 	$(GO) run ./examples/chatbot/chaos -chatbot bin/chatbot -o docs/CHAOS.md
+
+soak: lib bin/chatbot
+	$(GO) run ./examples/chatbot/soak -chatbot bin/chatbot -duration 30m -o docs/SOAK.md
 
 nitro-test:
 	@.ci/nitro-test

@@ -3,21 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
-	"github.com/nitroseal/nitroseal/inference"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 )
-
-// names are the user names that the clients ask with. The embedded model repeats
-// each of them as it is: a name that it has not seen in training is not always.
-var names = []string{
-	"jdoe", "asmith", "bwong", "cgarcia", "dkhan", "elee", "fnovak", "gpatel",
-	"iivanov", "jkim", "klopez", "lrossi", "mchen", "nbrown", "osilva", "pjones",
-}
 
 // pause is between two questions of one client.
 const pause = 50 * time.Millisecond
@@ -25,19 +16,6 @@ const pause = 50 * time.Millisecond
 // lateness is how much later than its deadline a question may end: what it takes
 // to notice, on a busy machine.
 const lateness = 5 * time.Second
-
-// question is a question that a user of that name asks.
-func question(name string) ask.Question {
-	return ask.Question{Request: inference.Request{Messages: []inference.Message{
-		{Role: inference.RoleUser, Content: "i can't access my email, my username is " + name},
-	}}}
-}
-
-// answerTo is the embedded model's greedy answer, as the reference
-// implementation gives it.
-func answerTo(name string) string {
-	return "Thanks, " + name + ". If you cannot get into your email, reset your password at reset.larkfield.example, then sign in again. If it still fails, call the help desk at extension 4357."
-}
 
 // asker is one client, which asks one question over and over.
 type asker struct {
@@ -64,11 +42,6 @@ func (a *asker) run(ctx context.Context) {
 	}
 }
 
-// wrongAnswer is an answer that no fault excuses.
-type wrongAnswer struct{ got string }
-
-func (w *wrongAnswer) Error() string { return fmt.Sprintf("WRONG ANSWER %.80q", w.got) }
-
 // once asks once. What comes before an error must be the answer's beginning.
 func (a *asker) once(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, a.timeout)
@@ -77,30 +50,7 @@ func (a *asker) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return receive(c.Ask(ctx, question(a.name)), answerTo(a.name), nil)
-}
-
-// receive reads an answer to its end and compares it with what is wanted. began,
-// if not nil, is called after the first text.
-func receive(answer func(func(ask.Chunk, error) bool), want string, began func()) error {
-	var text strings.Builder
-	for chunk, err := range answer {
-		if err != nil {
-			if !strings.HasPrefix(want, strings.TrimLeft(text.String(), " ")) {
-				return &wrongAnswer{text.String()}
-			}
-			return err
-		}
-		text.WriteString(chunk.Text)
-		if began != nil && text.Len() > 0 {
-			began()
-			began = nil
-		}
-	}
-	if got := strings.TrimSpace(text.String()); got != want {
-		return &wrongAnswer{got}
-	}
-	return nil
+	return exact.Receive(c.Ask(ctx, exact.Question(a.name)), exact.Answer(a.name), nil)
 }
 
 // tally is what happened to the questions of all clients. It is safe for
@@ -140,7 +90,7 @@ func (t *tally) note(name string, begun, ended time.Time, timeout time.Duration,
 	if took := ended.Sub(begun); took > timeout+lateness {
 		t.late = append(t.late, fmt.Sprintf("%s: ended after %v", name, took.Round(time.Millisecond)))
 	}
-	if w, ok := err.(*wrongAnswer); ok {
+	if w, ok := err.(*exact.WrongError); ok {
 		t.wrong = append(t.wrong, name+": "+w.Error())
 		return
 	}

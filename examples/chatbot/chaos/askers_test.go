@@ -8,52 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/usage"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
-	"github.com/nitroseal/nitroseal/inference"
 )
-
-// said is an answer in pieces, with an error at its end unless that is nil.
-func said(err error, pieces ...string) func(func(ask.Chunk, error) bool) {
-	return func(yield func(ask.Chunk, error) bool) {
-		for _, p := range pieces {
-			if !yield(ask.Chunk{Chunk: inference.Chunk{Text: p}}, nil) {
-				return
-			}
-		}
-		if err != nil {
-			yield(ask.Chunk{}, err)
-		}
-	}
-}
-
-func TestReceive(t *testing.T) {
-	const want = "Thanks, jdoe."
-	for name, tt := range map[string]struct {
-		answer func(func(ask.Chunk, error) bool)
-		wrong  bool
-		err    error
-	}{
-		"whole":                    {said(nil, " Thanks", ", jdoe."), false, nil},
-		"another's":                {said(nil, " Thanks, ", "asmith."), true, nil},
-		"cut without an error":     {said(nil, " Thanks"), true, nil},
-		"nothing":                  {said(nil), true, nil},
-		"more than all":            {said(nil, " Thanks, jdoe.", " Bye."), true, nil},
-		"cut with an error":        {said(wire.ReasonDeadline, " Thanks"), false, wire.ReasonDeadline},
-		"an error at once":         {said(wire.ReasonDeadline), false, wire.ReasonDeadline},
-		"another's, with an error": {said(wire.ReasonDeadline, " Thanks, as"), true, nil},
-	} {
-		err := receive(tt.answer, want, nil)
-		if _, wrong := errors.AsType[*wrongAnswer](err); wrong != tt.wrong || !tt.wrong && !errors.Is(err, tt.err) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	calls := 0
-	receive(said(nil, "", "a", "b"), want, func() { calls++ })
-	if calls != 1 {
-		t.Errorf("the first text was told of %d times", calls)
-	}
-}
 
 func TestTally(t *testing.T) {
 	start := time.Now()
@@ -78,7 +36,7 @@ func TestTally(t *testing.T) {
 	}
 	note("jdoe", 16, 17, wire.ReasonDeadline)
 	note("jdoe", 18, 27, nil) // 9 s, of which 3 + 5 are allowed
-	note("jdoe", 28, 29, &wrongAnswer{"for asmith"})
+	note("jdoe", 28, 29, &exact.WrongError{Got: "for asmith"})
 	if len(tl.relapses) != 1 || len(tl.late) != 1 || len(tl.wrong) != 1 || !strings.Contains(tl.wrong[0], "asmith") {
 		t.Errorf("%v, %v, %v", tl.relapses, tl.late, tl.wrong)
 	}
@@ -104,7 +62,7 @@ func TestJudge(t *testing.T) {
 		"may":        {wire.ReasonParent, 1, ""},
 		"not of it":  {wire.ReasonOverloaded, 1, "1 × overloaded, which this fault must not cause"},
 		"no type":    {errors.New("x"), 1, "1 × UNTYPED"},
-		"wrong":      {&wrongAnswer{"Thanks, asmith."}, 1, "WRONG ANSWER"},
+		"wrong":      {&exact.WrongError{Got: "Thanks, asmith."}, 1, "WRONG ANSWER"},
 		"hangs":      {wire.ReasonDeadline, time.Minute, "no end at the deadline"},
 		"good, late": {nil, time.Minute, "no end at the deadline"},
 	} {
@@ -137,17 +95,17 @@ func TestTallyWaits(t *testing.T) {
 }
 
 func TestLeaks(t *testing.T) {
-	before := map[string]usage{"parent": {fds: 10, rss: 50 << 20, threads: 9}, "enclave": {fds: 20}, "client": {goroutines: 30}}
+	before := map[string]used{"parent": {Usage: usage.Usage{FDs: 10, RSS: 50 << 20, Threads: 9}}, "enclave": {Usage: usage.Usage{FDs: 20}}, "client": {goroutines: 30}}
 	for name, tt := range map[string]struct {
-		after map[string]usage
+		after map[string]used
 		want  []string
 	}{
 		"the same":  {before, nil},
-		"within":    {map[string]usage{"parent": {fds: 10 + moreFDs, rss: 50<<20 + moreRSS, threads: 9 + moreThreads}, "enclave": {}, "client": {goroutines: 30 + moreGoroutines}}, nil},
-		"fds":       {map[string]usage{"parent": {fds: 11 + moreFDs}, "enclave": {}, "client": {}}, []string{"parent: 15 descriptors, 10 before"}},
-		"memory":    {map[string]usage{"parent": {rss: 51<<20 + moreRSS}, "enclave": {}, "client": {}}, []string{"parent: 154140672 bytes of memory, 52428800 before"}},
-		"goroutine": {map[string]usage{"parent": {}, "enclave": {}, "client": {goroutines: 31 + moreGoroutines}}, []string{"client: 39 goroutines, 30 before"}},
-		"gone":      {map[string]usage{"parent": {}, "client": {}}, []string{"enclave: not running"}},
+		"within":    {map[string]used{"parent": {Usage: usage.Usage{FDs: 10 + moreFDs, RSS: 50<<20 + moreRSS, Threads: 9 + moreThreads}}, "enclave": {}, "client": {goroutines: 30 + moreGoroutines}}, nil},
+		"fds":       {map[string]used{"parent": {Usage: usage.Usage{FDs: 11 + moreFDs}}, "enclave": {}, "client": {}}, []string{"parent: 15 descriptors, 10 before"}},
+		"memory":    {map[string]used{"parent": {Usage: usage.Usage{RSS: 51<<20 + moreRSS}}, "enclave": {}, "client": {}}, []string{"parent: 154140672 bytes of memory, 52428800 before"}},
+		"goroutine": {map[string]used{"parent": {}, "enclave": {}, "client": {goroutines: 31 + moreGoroutines}}, []string{"client: 39 goroutines, 30 before"}},
+		"gone":      {map[string]used{"parent": {}, "client": {}}, []string{"enclave: not running"}},
 	} {
 		if got := leaks(before, tt.after); !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q", name, got)

@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 )
 
 const hopClient = "client"
@@ -63,7 +65,7 @@ func others(ctx context.Context, n int, f func(ctx context.Context, i int)) (hea
 
 func injectCancelling(ctx context.Context, p *pipeline) (func() error, error) {
 	var clients []*chat.Client
-	for range names {
+	for range exact.Names {
 		c, err := p.client(nil)
 		if err != nil {
 			return nil, err
@@ -73,7 +75,11 @@ func injectCancelling(ctx context.Context, p *pipeline) (func() error, error) {
 	return others(ctx, len(clients), func(ctx context.Context, i int) {
 		for ctx.Err() == nil {
 			one, leave := context.WithCancel(ctx)
-			receive(clients[i].Ask(one, question(names[i])), answerTo(names[i]), leave)
+			exact.Receive(clients[i].Ask(one, exact.Question(exact.Names[i])), exact.Answer(exact.Names[i]), func(c *ask.Chunk) {
+				if c.Text != "" {
+					leave()
+				}
+			})
 			leave()
 		}
 	}), nil
@@ -95,7 +101,7 @@ func injectKilledClients(ctx context.Context, p *pipeline) (func() error, error)
 		c := exec.CommandContext(ctx, p.binary, "client", "-parent", "http://"+p.front.listener.Addr().String(),
 			"-policy", info.PolicyFile, "-simulated-roots", info.RootsFile, "-region", info.Region, "-key-arn", info.SealedKeyARN,
 			"-kms-endpoint", info.KMSTLSEndpoint, "-kms-ca", info.KMSCAFile, "-credentials", info.CredentialsFile,
-			"-q", "i can't access my email, my username is "+names[i])
+			"-q", "i can't access my email, my username is "+exact.Names[i])
 		if err := c.Start(); err != nil {
 			return nil, errors.Join(err, end())
 		}
@@ -122,7 +128,7 @@ func injectSlowReaders(ctx context.Context, p *pipeline) (func() error, error) {
 	}
 	heal := others(ctx, len(clients), func(ctx context.Context, i int) {
 		for ctx.Err() == nil {
-			receive(clients[i].Ask(ctx, question(names[i])), answerTo(names[i]), nil)
+			exact.Receive(clients[i].Ask(ctx, exact.Question(exact.Names[i])), exact.Answer(exact.Names[i]), nil)
 		}
 	})
 	return func() error {

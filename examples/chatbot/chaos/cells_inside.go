@@ -12,6 +12,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest/nsmtest"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/ask"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
 )
@@ -36,7 +37,7 @@ func failingModule(f func(op string) *nsmtest.Fault) func(context.Context, *insi
 // moduleCells are faults of the security module. The enclave process's cannot be
 // reached from outside, so these are in one process.
 func moduleCells() []cell {
-	failed := of(wire.ReasonInternal, wire.ReasonUnavailable)
+	failed := of(wire.ReasonNSM, wire.ReasonUnavailable)
 	all := []cell{
 		{
 			hop: hopNSM, fault: "the device fails", how: "in one process: EIO for each request",
@@ -145,8 +146,8 @@ func injectOverload(ctx context.Context, p *pipeline) (func() error, error) {
 	}
 	return others(ctx, len(clients), func(ctx context.Context, i int) {
 		for ctx.Err() == nil {
-			name := names[i%len(names)]
-			receive(clients[i].Ask(ctx, question(name)), answerTo(name), nil)
+			name := exact.Names[i%len(exact.Names)]
+			exact.Receive(clients[i].Ask(ctx, exact.Question(name)), exact.Answer(name), nil)
 		}
 	}), nil
 }
@@ -162,7 +163,7 @@ func injectTooLong(ctx context.Context, p *pipeline) (func() error, error) {
 	}}}
 	heal := others(ctx, 8, func(ctx context.Context, _ int) {
 		for ctx.Err() == nil {
-			err := receive(c.Ask(ctx, long), "", nil)
+			err := exact.Receive(c.Ask(ctx, long), "", nil)
 			if ctx.Err() == nil && (err == nil || classify(err) != class(wire.ReasonPromptTooLong)) {
 				select {
 				case problems <- err:

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
@@ -197,7 +198,7 @@ func injectAnotherKey(ctx context.Context, p *pipeline) (func() error, error) {
 		clients = append(clients, c)
 	}
 	heal := others(ctx, len(clients), func(ctx context.Context, i int) {
-		err := receive(clients[i].Ask(ctx, question(names[i])), answerTo(names[i]), nil)
+		err := exact.Receive(clients[i].Ask(ctx, exact.Question(exact.Names[i])), exact.Answer(exact.Names[i]), nil)
 		if ctx.Err() == nil && (err == nil || classify(err) != anotherKey) {
 			select {
 			case problems <- fmt.Errorf("a client with another key: %w", err):

@@ -129,7 +129,7 @@ func networkCells() []cell {
 		},
 		{
 			hop: hopNetwork, fault: "certificate expired", how: "the parent's TLS certificate is replaced by one of yesterday",
-			kind: tls, must: gone, may: []class{truncated}, inject: func(_ context.Context, p *pipeline) (func() error, error) {
+			kind: tls, must: of(wire.ReasonCertificate), may: append(of(wire.ReasonParent), truncated), inject: func(_ context.Context, p *pipeline) (func() error, error) {
 				if err := p.fakes.writeServer(p.path("parent"), time.Now().Add(-time.Hour)); err != nil {
 					return nil, err
 				}
@@ -139,7 +139,7 @@ func networkCells() []cell {
 		},
 		{
 			hop: hopNetwork, fault: "certificate of a stranger", how: "somebody with another authority's certificate takes the connections",
-			kind: tls, must: gone, may: []class{truncated}, inject: injectStranger,
+			kind: tls, must: of(wire.ReasonCertificate), may: append(of(wire.ReasonParent), truncated), inject: injectStranger,
 		},
 	}
 }

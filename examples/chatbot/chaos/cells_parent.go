@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/usage"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
@@ -123,7 +125,7 @@ func injectNoMemory(ctx context.Context, p *pipeline) (func() error, error) {
 // alive reports whether a process runs: one that has ended, and that nobody has
 // waited for, does not.
 func alive(pid int) bool {
-	_, err := usageOf(pid)
+	_, err := usage.Of(pid)
 	return err == nil
 }
 
@@ -157,7 +159,7 @@ func injectFullDisk(ctx context.Context, p *pipeline) (func() error, error) {
 	p.aimAt(ready.URL)
 	p.front.cut()
 	return func() error {
-		err := answered(ctx, p, names[0])
+		err := answered(ctx, p, exact.Names[0])
 		if !alive(second.Process.Pid) {
 			err = errors.Join(err, errors.New("the parent with the full disk has ended"))
 		}

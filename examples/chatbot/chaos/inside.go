@@ -25,6 +25,7 @@ import (
 	"github.com/nitroseal/nitroseal/envelope/session"
 	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/service"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
@@ -244,7 +245,7 @@ func (in *inside) model() inference.Model {
 			if len(words) == 0 {
 				return ""
 			}
-			return " " + answerTo(words[len(words)-1])
+			return " " + exact.Answer(words[len(words)-1])
 		},
 		Step: func(ctx context.Context) error {
 			if f := in.step.Load(); f != nil {
@@ -285,7 +286,7 @@ func (in *inside) quiesce() {
 }
 
 // usage is this process's, which is measured in any case.
-func (in *inside) usage() map[string]usage { return map[string]usage{} }
+func (in *inside) usage() map[string]used { return map[string]used{} }
 
 func (in *inside) close() {
 	in.nsmFault.Store(nil)

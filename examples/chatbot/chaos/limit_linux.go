@@ -1,10 +1,9 @@
 package main
 
 import (
-	"fmt"
-	"os"
-
 	"golang.org/x/sys/unix"
+
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/usage"
 )
 
 // Limits of processes.
@@ -27,10 +26,6 @@ func limit(pid, which int, to uint64) (restore func() error, err error) {
 
 // addressSpace is how much of it a process has, in bytes.
 func addressSpace(pid int) (uint64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	kib, err := field(status, "VmSize:")
-	return uint64(kib) << 10, err
+	u, err := usage.Of(pid)
+	return uint64(u.AddressSpace), err
 }

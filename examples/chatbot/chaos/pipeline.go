@@ -22,6 +22,7 @@ import (
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/local"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/usage"
 	"github.com/nitroseal/nitroseal/examples/chatbot/model"
 )
 
@@ -196,11 +197,11 @@ func (p *pipeline) quiesce() {
 }
 
 // usage is what parent and enclaves use.
-func (p *pipeline) usage() map[string]usage {
-	all := map[string]usage{}
+func (p *pipeline) usage() map[string]used {
+	all := map[string]used{}
 	for name, pid := range p.cluster.Info().PIDs {
-		if u, err := usageOf(pid); err == nil && name != "kms" {
-			all[name] = u
+		if u, err := usage.Of(pid); err == nil && name != "kms" {
+			all[name] = used{Usage: u}
 		}
 	}
 	return all

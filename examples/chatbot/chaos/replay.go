@@ -13,6 +13,7 @@ import (
 
 	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
@@ -38,7 +39,7 @@ func injectReplays(ctx context.Context, p *pipeline) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := receive(c.Ask(ctx, question(names[0])), answerTo(names[0]), nil); err != nil {
+	if err := exact.Receive(c.Ask(ctx, exact.Question(exact.Names[0])), exact.Answer(exact.Names[0]), nil); err != nil {
 		return nil, fmt.Errorf("the client to record: %w", err)
 	}
 	mu.Lock()

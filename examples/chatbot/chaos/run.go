@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 )
 
 // stage is what a cell is played on: a pipeline of processes, or one in here.
 type stage interface {
 	client(edit func(*chat.Options)) (*chat.Client, error)
 	quiesce()
-	usage() map[string]usage
+	usage() map[string]used
 }
 
 // result is what came of a cell.
@@ -103,7 +104,7 @@ func startAskers(ctx context.Context, s stage, c *cell, timeout time.Duration, t
 		cancel()
 		wg.Wait()
 	}
-	for _, name := range names {
+	for _, name := range exact.Names {
 		client := func() (*chat.Client, error) { return s.client(c.edit) }
 		if !c.fresh {
 			one, err := client()
@@ -151,7 +152,7 @@ func breakAndMend(ctx context.Context, inject func(context.Context) (func() erro
 	for _, at := range t.first {
 		r.recovered = max(r.recovered, at.Sub(healed))
 	}
-	again := t.good + len(names)
+	again := t.good + len(exact.Names)
 	t.mu.Unlock()
 	// What works once must go on working.
 	if !within(ctx, c.bound(), func(ctx context.Context) bool {
@@ -163,7 +164,7 @@ func breakAndMend(ctx context.Context, inject func(context.Context) (func() erro
 
 // allAnswered reports whether each client has an answer to a question of this
 // phase. The lock must be held.
-func (t *tally) allAnswered() bool { return len(t.first) == len(names) }
+func (t *tally) allAnswered() bool { return len(t.first) == len(exact.Names) }
 
 // judge looks at what all questions came to.
 func judge(t *tally, r *result) {
@@ -199,19 +200,19 @@ func answered(ctx context.Context, s stage, name string) error {
 	if err != nil {
 		return err
 	}
-	return receive(c.Ask(ctx, question(name)), answerTo(name), nil)
+	return exact.Receive(c.Ask(ctx, exact.Question(name)), exact.Answer(name), nil)
 }
 
 // measured is what all parts use now, this process included.
-func measured(s stage) map[string]usage {
+func measured(s stage) map[string]used {
 	all := s.usage()
-	all["client"] = usage{goroutines: runtime.NumGoroutine()}
+	all["client"] = used{goroutines: runtime.NumGoroutine()}
 	return all
 }
 
 // settled waits until all parts use no more than before, and returns what is
 // over it in the end.
-func settled(ctx context.Context, s stage, before map[string]usage) []string {
+func settled(ctx context.Context, s stage, before map[string]used) []string {
 	deadline := time.Now().Add(settle)
 	for {
 		over := leaks(before, measured(s))
@@ -263,7 +264,7 @@ func (w *worlds) stageFor(ctx context.Context, c cell) (stage, func(context.Cont
 				return nil, nil, err
 			}
 			// What a first question makes for good is no leak.
-			if err := answered(ctx, w.inside, names[0]); err != nil {
+			if err := answered(ctx, w.inside, exact.Names[0]); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -281,7 +282,7 @@ func (w *worlds) stageFor(ctx context.Context, c cell) (stage, func(context.Cont
 			return nil, nil, err
 		}
 		w.pipelines[key] = p
-		if err := answered(ctx, p, names[0]); err != nil {
+		if err := answered(ctx, p, exact.Names[0]); err != nil {
 			return nil, nil, err
 		}
 	}

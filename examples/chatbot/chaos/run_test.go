@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 )
 
@@ -39,7 +40,7 @@ func TestPlay(t *testing.T) {
 		if got != tt.want {
 			t.Errorf("%s: %q", name, got)
 		}
-		if tt.want == "" && (r.good < 3*len(names) || r.errors[class(wire.ReasonInternal)] < enough || r.recovered <= 0) {
+		if tt.want == "" && (r.good < 3*len(exact.Names) || r.errors[class(wire.ReasonInternal)] < enough || r.recovered <= 0) {
 			t.Errorf("%s: %s", name, r.summary())
 		}
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/exact"
 	"maps"
 	"runtime"
 	"slices"
@@ -91,7 +92,7 @@ that. Times are of one run on %d shared CPUs, and no measurement of speed.
 // document is the whole file.
 func document(results []result, took time.Duration) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, preface, len(names), lateness, moreFDs, moreRSS>>20, moreThreads, moreGoroutines, runtime.NumCPU())
+	fmt.Fprintf(&b, preface, len(exact.Names), lateness, moreFDs, moreRSS>>20, moreThreads, moreGoroutines, runtime.NumCPU())
 	count := map[string]int{}
 	for _, r := range results {
 		count[r.verdict()]++

@@ -57,15 +57,3 @@ func TestWrite(t *testing.T) {
 		t.Errorf("%q, %v", data, err)
 	}
 }
-
-func TestField(t *testing.T) {
-	status := []byte("Name:\tx\nVmRSS:\t    1234 kB\nThreads:\t7\nEmpty:\n")
-	if n, err := field(status, "VmRSS:"); n != 1234 || err != nil {
-		t.Error(n, err)
-	}
-	for _, name := range []string{"VmSize:", "Empty:", "Name:"} {
-		if _, err := field(status, name); err == nil {
-			t.Error(name)
-		}
-	}
-}

@@ -1,20 +1,15 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
+
+	"github.com/nitroseal/nitroseal/examples/chatbot/internal/usage"
 )
 
-// usage is what a process uses.
-type usage struct {
-	pid        int
-	fds        int
-	rss        int64 // bytes
-	threads    int
+// used is what a part uses.
+type used struct {
+	usage.Usage
 	goroutines int // only of this process
 }
 
@@ -27,44 +22,9 @@ const (
 	moreGoroutines = 8
 )
 
-// usageOf reads what the kernel says of a process. It is for Linux.
-func usageOf(pid int) (usage, error) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
-	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
-	if err != nil {
-		return usage{}, err
-	}
-	status, err := os.ReadFile(filepath.Join(dir, "status"))
-	if err != nil {
-		return usage{}, err
-	}
-	rss, err := field(status, "VmRSS:")
-	if err != nil {
-		return usage{}, err
-	}
-	threads, err := field(status, "Threads:")
-	return usage{pid: pid, fds: len(fds), rss: rss << 10, threads: int(threads)}, err
-}
-
-// field reads a number of /proc/PID/status.
-func field(status []byte, name string) (int64, error) {
-	for line := range bytes.Lines(status) {
-		rest, ok := bytes.CutPrefix(line, []byte(name))
-		if !ok {
-			continue
-		}
-		words := bytes.Fields(rest)
-		if len(words) == 0 {
-			break
-		}
-		return strconv.ParseInt(string(words[0]), 10, 64)
-	}
-	return 0, fmt.Errorf("the kernel gives no %s", name)
-}
-
 // leaks says what of after is over before, by part. A part that has another
 // process than before is held to what the old one used.
-func leaks(before, after map[string]usage) []string {
+func leaks(before, after map[string]used) []string {
 	var all []string
 	for name, a := range after {
 		b, ok := before[name]
@@ -76,9 +36,9 @@ func leaks(before, after map[string]usage) []string {
 			before, more int64
 			now          int64
 		}{
-			{"descriptors", int64(b.fds), moreFDs, int64(a.fds)},
-			{"bytes of memory", b.rss, moreRSS, a.rss},
-			{"threads", int64(b.threads), moreThreads, int64(a.threads)},
+			{"descriptors", int64(b.FDs), moreFDs, int64(a.FDs)},
+			{"bytes of memory", b.RSS, moreRSS, a.RSS},
+			{"threads", int64(b.Threads), moreThreads, int64(a.Threads)},
 			{"goroutines", int64(b.goroutines), moreGoroutines, int64(a.goroutines)},
 		} {
 			if x.now > x.before+x.more {

@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	runtimemetrics "runtime/metrics"
 	"slices"
 	"strings"
 
@@ -57,7 +58,18 @@ func (f *Front) expose() *exposition {
 	x.sample("nitroseal_parent_draining", nil, draining)
 	exposeTargets(x, f.opts.Targets())
 	exposeEgress(x, f.opts.Egress)
+	exposeRuntime(x)
 	return x
+}
+
+// exposeRuntime tells of this process what shows a leak before memory runs out.
+func exposeRuntime(x *exposition) {
+	read := []runtimemetrics.Sample{{Name: "/sched/goroutines:goroutines"}, {Name: "/gc/heap/live:bytes"}}
+	runtimemetrics.Read(read)
+	x.family("nitroseal_parent_goroutines", "gauge", "Goroutines that have not ended.")
+	x.sample("nitroseal_parent_goroutines", nil, float64(read[0].Value.Uint64()))
+	x.family("nitroseal_parent_live_heap_bytes", "gauge", "Bytes that the last garbage collection found in use.")
+	x.sample("nitroseal_parent_live_heap_bytes", nil, float64(read[1].Value.Uint64()))
 }
 
 func (m *metrics) expose(x *exposition) {
