@@ -18,7 +18,7 @@ import (
 func verifyChain(p *payload, roots []*x509.Certificate, at time.Time, cache *ChainCache) ([]*x509.Certificate, error) {
 	trusted := false
 	for _, root := range roots {
-		trusted = trusted || bytes.Equal(p.cabundle[0], root.Raw)
+		trusted = trusted || root != nil && bytes.Equal(p.cabundle[0], root.Raw)
 	}
 	if !trusted {
 		return nil, untrusted("the first certificate of cabundle is not a trusted root")

@@ -86,5 +86,6 @@ func PCR3(roleARN string) PCR { return ZeroPCR().Extend([]byte(roleARN)) }
 // i-0123456789abcdef0.
 func PCR4(instanceID string) PCR { return ZeroPCR().Extend([]byte(instanceID)) }
 
-// PCR8 returns the register for the certificate that signed the image file.
+// PCR8 returns the register for the certificate that signed the image file,
+// which must not be nil.
 func PCR8(signer *x509.Certificate) PCR { return PCRFromDigest(sha512.Sum384(signer.Raw)) }

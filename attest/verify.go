@@ -14,7 +14,8 @@ import (
 type Options struct {
 	// Roots are the trusted root certificates. nil means the AWS Nitro
 	// Enclaves root G1 alone, which is what production wants. A document must
-	// carry one of them, byte for byte, as the first of its chain.
+	// carry one of them, byte for byte, as the first of its chain. A nil
+	// certificate among them trusts nothing.
 	Roots []*x509.Certificate
 	// Clock gives the time at which certificates must be valid. nil means
 	// time.Now. An enclave's own clock is set by its parent: do not rely on

@@ -263,6 +263,13 @@ func isKeyARN(s string) bool {
 	if len(f) != 6 || f[0] != "arn" || !strings.HasPrefix(f[1], "aws") || f[2] != "kms" || f[3] == "" || len(f[4]) != 12 {
 		return false
 	}
+	// No part has other characters, and none may: it goes into a host name and
+	// into error messages.
+	for _, c := range s {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
 	id, ok := strings.CutPrefix(f[5], "key/")
 	return ok && id != ""
 }

@@ -54,6 +54,9 @@ func (c *Client) NewWriter(ctx context.Context, w io.Writer, ec EncryptionContex
 }
 
 func (c *Client) newStreamWriter(ctx context.Context, w io.Writer, ec EncryptionContext, opts StreamOptions, room int) (*Writer, error) {
+	if w == nil {
+		return nil, errors.New("envelope: sealed stream: nothing to write to")
+	}
 	opts, err := opts.withDefaults()
 	if err != nil {
 		return nil, err
@@ -105,7 +108,10 @@ func (c *Client) NewReaderAt(ctx context.Context, r io.ReaderAt, size int64, ec 
 	if err != nil {
 		return nil, err
 	}
-	h, raw, err := readStreamHeader(io.NewSectionReader(r, 0, size))
+	if r == nil {
+		return nil, errNoReader
+	}
+	h, raw, err := readStreamHeader(io.NewSectionReader(r, 0, max(0, size)))
 	if err != nil {
 		return nil, err
 	}

@@ -42,5 +42,8 @@ func headerError(reason string) error { return &StreamError{Segment: -1, Reason:
 // errStreamClosed is what a closed or abandoned stream answers.
 var errStreamClosed = fmt.Errorf("envelope: sealed stream: %w", fs.ErrClosed)
 
+// errNoReader is for a program that gives no reader.
+var errNoReader = errors.New("envelope: sealed stream: nothing to read from")
+
 // errStreamFull is what a Writer answers when the segment counter is used up.
 var errStreamFull = errors.New("envelope: sealed stream: over 4,294,967,296 segments")

@@ -70,6 +70,9 @@ func ReadStreamHeader(r io.Reader) (StreamHeader, error) {
 
 // readStreamHeader also returns the header's CBOR.
 func readStreamHeader(r io.Reader) (StreamHeader, []byte, error) {
+	if r == nil {
+		return StreamHeader{}, nil, errNoReader
+	}
 	var preamble [streamPreamble]byte
 	if err := readHeaderBytes(r, preamble[:]); err != nil {
 		return StreamHeader{}, nil, err

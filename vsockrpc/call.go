@@ -198,6 +198,15 @@ func (c *Client) open(ctx context.Context, method string, unary bool, room []byt
 		if err != nil {
 			return nil, err
 		}
+		// A server that reads nothing must not be sent calls without end, though
+		// each is given up in time. Other reasons not to open come from open.
+		if ok, _ := k.out.wait(ctx, k.gone); ok {
+			k.out.hold()
+		} else if ctx.Err() != nil {
+			e := ctxError(ctx)
+			e.Message, e.unprocessed = "the call waited for the server to read", true
+			return nil, e
+		}
 		if ctx.Err() != nil {
 			return nil, ctxError(ctx)
 		}

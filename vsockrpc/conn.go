@@ -101,6 +101,7 @@ func (c *conn) serve() *Error {
 			end = own // this side ended the connection
 		}
 		c.net.Close() // ends a write that is under way
+		<-written     // and then it is known what of it was sent, for fail to tell
 	}
 	e := c.fail(end)
 	<-written

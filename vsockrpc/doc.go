@@ -55,8 +55,10 @@
 //
 // Whatever a peer announces is bounded before memory is taken for it: the size
 // of frames, of messages (MaxMessageSize), calls and connections at a time, and
-// the bytes that wait to be received. No write to a socket is larger than
-// 32 KiB, since some kernels corrupt larger ones on vsock.
+// the bytes that wait to be received. What waits to be sent is bounded, too: where
+// the peer does not read, messages and new calls wait from 256 KiB on, until
+// their contexts end. No write to a socket is larger than 32 KiB, since some
+// kernels corrupt larger ones on vsock.
 //
 // # Watching
 //

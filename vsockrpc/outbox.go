@@ -10,7 +10,8 @@ import (
 )
 
 // outboxLimit is how many bytes may wait for the socket before senders of
-// messages have to wait. Control frames never wait.
+// messages, and calls that begin, have to wait. Other control frames never wait:
+// a call causes a bounded number of them.
 const outboxLimit = 256 << 10
 
 // maxReplies is how many bytes of answers to the peer's own frames (PONG, the
@@ -254,6 +255,7 @@ func (o *outbox) fail(err error) error {
 		o.err = err
 	}
 	err = o.err
+	o.handed -= uint64(len(o.rest)) // which the socket did not take
 	o.buf, o.rest, o.closed = nil, nil, true
 	if o.room != nil {
 		close(o.room)

@@ -167,6 +167,9 @@ func (s *Server) register(method string, h handler) {
 // Serve accepts connections from l until Shutdown, Close or an error of l,
 // which it closes. It may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
+	if l == nil {
+		return errors.New("vsockrpc: no listener to serve")
+	}
 	defer l.Close()
 	s.mu.Lock()
 	if s.closed {

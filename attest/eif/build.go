@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/nitroseal/nitroseal/attest"
@@ -18,7 +19,8 @@ type BuildOptions struct {
 	Arch string
 	// Kernel is the kernel's image. Required.
 	Kernel io.ReadSeeker
-	// Cmdline is the kernel's command line. Required.
+	// Cmdline is the kernel's command line, at most 64 KiB and without NUL.
+	// Required.
 	Cmdline string
 	// Ramdisks, at least one: the first boots, the others are the
 	// application. Each is read twice.
@@ -37,8 +39,12 @@ type part struct {
 }
 
 // Build writes an image to w, from its current position, and returns what Read
-// would. The same options give the same bytes.
+// would. The same options give the same bytes. Errors are about the options, or
+// those of w and of the readers, as they are; w then holds no image.
 func Build(w io.WriteSeeker, opts BuildOptions) (*Image, error) {
+	if w == nil {
+		return nil, errors.New("eif: nothing to write to")
+	}
 	parts, h, err := opts.parts()
 	if err != nil {
 		return nil, err
@@ -96,8 +102,11 @@ func (o *BuildOptions) parts() ([]part, *header, error) {
 	default:
 		return nil, nil, fmt.Errorf("eif: unknown architecture %q", o.Arch)
 	}
-	if o.Kernel == nil || o.Cmdline == "" || len(o.Ramdisks) == 0 {
+	if o.Kernel == nil || o.Cmdline == "" || len(o.Ramdisks) == 0 || slices.Contains(o.Ramdisks, nil) {
 		return nil, nil, errors.New("eif: an image needs a kernel, a command line and a ramdisk")
+	}
+	if strings.ContainsRune(o.Cmdline, 0) {
+		return nil, nil, errors.New("eif: the command line holds a NUL, at which the kernel would stop to read")
 	}
 	if o.Metadata == nil {
 		o.Metadata = json.RawMessage("{}")

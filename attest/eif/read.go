@@ -38,6 +38,9 @@ type Image struct {
 // little memory for any size. Errors are ErrFormat, ErrChecksum and
 // ErrSignature, wrapped with detail, and those of r.
 func Read(r io.Reader) (*Image, error) {
+	if r == nil {
+		return nil, malformed("nothing to read from")
+	}
 	br := bufio.NewReaderSize(r, 1<<20)
 	raw := make([]byte, headerSize)
 	if err := full(br, raw); err != nil {

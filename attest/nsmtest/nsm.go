@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nitroseal/nitroseal/attest"
 )
@@ -16,6 +17,9 @@ const (
 	maxPCRs    = 32
 	lockedPCRs = 16 // 0 to 15 are locked when an enclave starts
 )
+
+// maxModuleID is the longest that package attest takes, in bytes.
+const maxModuleID = 256
 
 // DefaultModuleID is the module id where Options give none.
 const DefaultModuleID = "i-0123456789abcdef0-enc0123456789abcde"
@@ -28,7 +32,7 @@ type Options struct {
 	// are zero, but for PCR4, which is the one of ModuleID's instance. With
 	// PCR0 to PCR2 zero the module is that of a debug-mode enclave.
 	PCRs attest.PCRs
-	// ModuleID, empty means DefaultModuleID.
+	// ModuleID, at most 256 bytes of UTF-8; empty means DefaultModuleID.
 	ModuleID string
 	// Clock gives the module's time. nil means time.Now.
 	Clock func() time.Time
@@ -50,11 +54,14 @@ type NSM struct {
 
 // New starts a module, as it is when an enclave boots.
 func New(opts Options) (*NSM, error) {
-	if opts.CA == nil {
-		return nil, errors.New("nsmtest: no CA")
+	if opts.CA == nil || opts.CA.cert == nil {
+		return nil, errors.New("nsmtest: no CA of NewCA or ParseCA")
 	}
 	if opts.ModuleID == "" {
 		opts.ModuleID = DefaultModuleID
+	}
+	if len(opts.ModuleID) > maxModuleID || !utf8.ValidString(opts.ModuleID) {
+		return nil, fmt.Errorf("nsmtest: a module id is text of at most %d bytes", maxModuleID)
 	}
 	if opts.Clock == nil {
 		opts.Clock = time.Now

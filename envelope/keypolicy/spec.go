@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/nitroseal/nitroseal/attest"
 )
@@ -262,8 +263,8 @@ func (s Spec) checkContext() error {
 			return &SpecError{"Context", fmt.Sprintf("%q cannot be a name", abbreviated(name))}
 		case seen[folded]:
 			return &SpecError{"Context", fmt.Sprintf("%s is there twice, or is set by direction", name)}
-		case value == "" || len(value) > 1024 || strings.Contains(value, "${"):
-			return &SpecError{"Context", fmt.Sprintf("the value of %s is empty, too long or a policy variable", name)}
+		case value == "" || len(value) > 1024 || !utf8.ValidString(value) || strings.Contains(value, "${"):
+			return &SpecError{"Context", fmt.Sprintf("the value of %s is empty, too long, not UTF-8 or a policy variable", name)}
 		}
 		seen[folded] = true
 	}

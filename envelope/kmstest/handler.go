@@ -46,6 +46,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	} else {
 		write(w, http.StatusOK, reply)
 	}
+	if operations[op] == nil {
+		op = "unknown" // what anybody may write does not belong into a log
+	}
 	s.opts.Logger.Info("kms", "operation", op, "principal", caller, "outcome", outcome)
 }
 
@@ -132,9 +135,12 @@ func typed[In any](do func(*Server, *call, *In) (any, error)) func(*Server, *cal
 	}
 }
 
-// decodeStrict decodes one JSON value whose members are all known. As in
-// encoding/json, the case of names does not matter and the last of two counts.
+// decodeStrict decodes one JSON value, not null, whose members are all known. As
+// in encoding/json, the case of names does not matter and the last of two counts.
 func decodeStrict(b []byte, v any) error {
+	if bytes.Equal(bytes.TrimSpace(b), []byte("null")) {
+		return errors.New("null") // which the decoder takes for anything
+	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {

@@ -133,10 +133,28 @@ func (k *key) encryption() error {
 	return nil
 }
 
+// maxAlias is the longest name of an alias, in bytes, with its prefix.
+const maxAlias = 256
+
+// checkAlias holds a name to the form of AWS's.
+func checkAlias(alias string) error {
+	name, ok := strings.CutPrefix(alias, "alias/")
+	if !ok || name == "" || strings.HasPrefix(name, "aws/") {
+		return apiError{"InvalidAliasNameException", "alias names begin with alias/, and not with alias/aws/"}
+	}
+	strange := func(r rune) bool {
+		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/_-", r))
+	}
+	if len(alias) > maxAlias || strings.ContainsFunc(name, strange) {
+		return apiError{"InvalidAliasNameException", "alias names have at most 256 letters, digits, slashes, underscores and hyphens"}
+	}
+	return nil
+}
+
 // addAlias needs s.mu.
 func (s *Server) addAlias(alias, id string) error {
-	if name, ok := strings.CutPrefix(alias, "alias/"); !ok || name == "" || strings.HasPrefix(name, "aws/") {
-		return apiError{"InvalidAliasNameException", "alias names begin with alias/, and not with alias/aws/"}
+	if err := checkAlias(alias); err != nil {
+		return err
 	}
 	if s.aliases[alias] != "" {
 		return apiError{"AlreadyExistsException", "an alias of that name exists"}
@@ -231,14 +249,15 @@ func blobAAD(head []byte, ec map[string]string) []byte {
 	return aad
 }
 
-// keyOf returns the key under which a blob is.
+// keyOf returns the key under which a blob is. A key for key agreement has none,
+// whatever the blob says.
 func (s *Server) keyOf(blob []byte) (*key, error) {
 	if len(blob) < blobHead || blob[0] != blobVersion {
 		return nil, errBlob
 	}
 	k := key{id: [16]byte(blob[1:blobHead])}
 	found, err := s.find(k.uuid())
-	if err != nil {
+	if err != nil || found.encryption() != nil {
 		return nil, errBlob
 	}
 	return found, nil

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,6 +72,9 @@ type Server struct {
 	aliases    map[string]string     // alias to key id
 }
 
+// regionLetters are what names of regions are made of: they are part of ARNs.
+const regionLetters = "abcdefghijklmnopqrstuvwxyz0123456789-"
+
 // New returns a server that serves nothing by itself: its Handler can be
 // hosted anywhere.
 func New(opts Options) (*Server, error) {
@@ -89,8 +93,11 @@ func New(opts Options) (*Server, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	if len(opts.Account) != 12 || opts.MaxAttestationAge < 0 {
+	if len(opts.Account) != 12 || strings.Trim(opts.Account, "0123456789") != "" || opts.MaxAttestationAge < 0 {
 		return nil, errors.New("kmstest: an account has 12 digits, and an age is positive")
+	}
+	if strings.Trim(opts.Region, regionLetters) != "" {
+		return nil, errors.New("kmstest: a region has lower-case letters, digits and hyphens")
 	}
 	if opts.DefaultPolicy != "" {
 		if _, err := parsePolicy(opts.DefaultPolicy); err != nil {

@@ -31,6 +31,10 @@ type PayloadFunc func(ctx context.Context, e *Established, id RequestID) ([]byte
 // enclave's application; ctx's and the transport's.
 func (c *Client) Ask(ctx context.Context, payload PayloadFunc) iter.Seq2[[]byte, error] {
 	return func(yield func([]byte, error) bool) {
+		if payload == nil {
+			yield(nil, errors.New("session: Ask needs a payload"))
+			return
+		}
 		x := exchange{yield: yield, payload: payload, began: c.opts.Clock()}
 		rand.Read(x.id[:])
 		first, err := c.Establish(ctx)

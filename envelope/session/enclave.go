@@ -117,7 +117,7 @@ func NewEnclave(opts EnclaveOptions) (*Enclave, error) {
 // Attest answers an attestation request: with the key configuration of now, and
 // a document over the client's nonce and the configuration's digest.
 //
-// Errors: ErrMalformed, ErrClosed, ctx's, and the attester's.
+// Errors: ErrMalformed, ErrClosed, ctx's, and ErrAttester around the attester's.
 func (e *Enclave) Attest(ctx context.Context, request []byte) ([]byte, error) {
 	nonce, err := parseAttestRequest(request)
 	if err != nil {
@@ -151,8 +151,11 @@ func (e *Enclave) attest(ctx context.Context, nonce, userData []byte) ([]byte, e
 	if err == nil && len(document) == 0 {
 		err = errors.New("no document")
 	}
-	if err != nil {
+	if err != nil && ctx.Err() != nil {
 		return nil, fmt.Errorf("session: attesting: %w", err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrAttester, err)
 	}
 	return document, nil
 }

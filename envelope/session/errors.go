@@ -16,7 +16,7 @@ var (
 	ErrConfigExpired = errors.New("session: the key configuration has expired")
 )
 
-// Why an enclave did not open a request. They reach a client through the
+// Why an enclave did not open a request, or gave no key for one. They reach a client through the
 // parent, which can forge them: they say why there is no answer, and nothing
 // about what the enclave did.
 var (
@@ -38,6 +38,9 @@ var (
 	ErrEnded = errors.New("session: the answer has ended")
 	// ErrClosed: the enclave is shutting down.
 	ErrClosed = errors.New("session: closed")
+	// ErrAttester: the enclave's security module gives no attestation document,
+	// and so there is no key to seal a request to.
+	ErrAttester = errors.New("session: the enclave's attester fails")
 )
 
 // What is wrong with an answer. Messages that were yielded before are

@@ -70,7 +70,7 @@ func (w *wireClaims) fill(c Claims) {
 // receipt does not contain the claims; who is to verify it must get them with
 // it.
 //
-// Errors: the attester's, and ctx's.
+// Errors: ctx's, and ErrAttester around the attester's.
 func (e *Enclave) Receipt(ctx context.Context, c Claims) ([]byte, error) {
 	w := wireClaims{Version: version, Salt: make([]byte, saltSize), Time: uint64(e.opts.Clock().Unix())}
 	rand.Read(w.Salt)

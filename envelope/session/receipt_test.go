@@ -123,7 +123,13 @@ func TestReceiptFails(t *testing.T) {
 	w := newWorld(t, nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if receipt, err := w.enclave.Receipt(ctx, receiptClaims); !errors.Is(err, context.Canceled) || receipt != nil {
+	if receipt, err := w.enclave.Receipt(ctx, receiptClaims); !errors.Is(err, context.Canceled) || errors.Is(err, session.ErrAttester) || receipt != nil {
 		t.Errorf("%v", err)
+	}
+	nsm := w.newNSM(nsmtest.Options{})
+	nsm.Close()
+	w = newWorld(t, func(opts *session.EnclaveOptions) { opts.Attester, opts.Recipient = nsm, nil })
+	if receipt, err := w.enclave.Receipt(t.Context(), receiptClaims); !errors.Is(err, session.ErrAttester) || !errors.Is(err, attest.ErrClosed) || receipt != nil {
+		t.Errorf("no security module: %v", err)
 	}
 }

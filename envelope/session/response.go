@@ -32,6 +32,9 @@ func (r *Request) Respond(emit func(segment []byte) error) (*Response, error) {
 	if r.export == nil {
 		return nil, errors.New("session: the request has an answer already")
 	}
+	if emit == nil {
+		return nil, errors.New("session: nothing to send the answer with")
+	}
 	var nonce [responseNonce]byte
 	rand.Read(nonce[:])
 	return r.respond(emit, nonce)
@@ -59,6 +62,9 @@ func (r *Response) End() error { return r.send(kindEnd, nil, true) }
 // Fail ends the answer with an error, which the client gets as a *RemoteError.
 // Code and text longer than 64 and 1,024 bytes are cut.
 func (r *Response) Fail(e *RemoteError) error {
+	if e == nil {
+		return errors.New("session: Fail needs an error")
+	}
 	raw, err := encode(wireError{cut(e.Code, maxErrorCode), cut(e.Message, maxErrorText)})
 	if err != nil {
 		return err

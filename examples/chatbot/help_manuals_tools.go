@@ -171,6 +171,11 @@ var toolManuals = map[string]manual{
 		},
 		seeAlso: []string{"policy emit", "client"},
 	},
+	"version": {
+		summary:  "tell which release this program is",
+		examples: []example{{"Tell it, and which program it is:", "chatbot version\nsha256sum \"$(command -v chatbot)\""}},
+		seeAlso:  []string{"verify", "eif measure"},
+	},
 	"completion": {
 		summary:  "make a shell complete commands, flags and files",
 		operands: "bash|zsh|fish",

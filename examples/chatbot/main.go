@@ -12,6 +12,7 @@
 //	chatbot eif         builds and measures enclave image files
 //	chatbot policy      says which enclave may read what, and checks what others said
 //	chatbot verify      shows an attestation document and says whether to believe it
+//	chatbot version     tells which release this is
 //	chatbot completion  makes a shell complete all this
 //	chatbot help        shows the manual page of each
 package main
@@ -64,6 +65,7 @@ var commands = []command{
 	{name: "eif", about: eifAbout, subs: eifCommands},
 	{name: "policy", about: policyAbout, subs: policyCommands},
 	{name: "verify", run: runVerify},
+	{name: "version", run: runVersion},
 }
 
 const rootAbout = `

@@ -10,12 +10,14 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope/session"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
+	"github.com/nitroseal/nitroseal/inference"
 )
 
 const verifyReceiptAbout = `
 With -receipt it verifies a receipt in place of a document: that an enclave gave
-this answer to this question, with this model and these settings. The receipt
-file holds all of that, in clear. -question and -answer say what they must be,
+this answer to this question, with this model and these settings, and whether it
+ended or was cut at the limit of its length. The receipt file holds all of that,
+in clear. -question and -answer say what they must be,
 byte for byte but for white space around them: compare with texts that did not
 come with the receipt, or read those that are shown. A question is what was
 sent: to a model that knows lower case only, clients send lower case. A receipt carries its own
@@ -127,6 +129,12 @@ func (r *receiptReport) text() string {
 		t.line(0, fmt.Sprintf("            after %d messages before it", n-1))
 	}
 	t.line(0, fmt.Sprintf("answer      %q", r.file.Answer))
+	switch r.file.FinishReason {
+	case inference.FinishLength:
+		t.line(0, "            cut at the limit of its length")
+	case inference.FinishStopString:
+		t.line(0, "            ended at a text that the question named")
+	}
 	t.line(0, fmt.Sprintf("model       SHA-256 %s", oneLine(r.file.ModelDigest)))
 	t.line(0, "made        "+r.receipt.Time.UTC().Format(time.RFC3339))
 	r.doc, r.at = r.receipt.Document, r.receipt.Time
@@ -145,6 +153,7 @@ func (r *receiptReport) json(w io.Writer) error {
 		Messages []messageJSON `json:"messages,omitempty"`
 		Prompt   string        `json:"prompt,omitempty"`
 		Answer   string        `json:"answer,omitempty"`
+		Finish   string        `json:"finish_reason,omitempty"`
 		Document *documentJSON `json:"document,omitempty"`
 	}{Accepted: r.err == nil, Policy: r.policyFile != ""}
 	if r.err != nil {
@@ -153,6 +162,7 @@ func (r *receiptReport) json(w io.Writer) error {
 	if r.receipt != nil {
 		r.doc = r.receipt.Document
 		v.Time, v.Model, v.Answer, v.Prompt = new(r.receipt.Time.UTC()), r.file.ModelDigest, r.file.Answer, r.file.Request.Prompt
+		v.Finish = string(r.file.FinishReason)
 		for _, m := range r.file.Request.Messages {
 			v.Messages = append(v.Messages, messageJSON{string(m.Role), m.Content})
 		}

@@ -52,9 +52,9 @@ func newReceipt(t *testing.T) *receipt {
 		Request: inference.Request{MaxTokens: 7, Messages: []inference.Message{
 			{Role: inference.RoleUser, Content: "before"}, {Role: inference.RoleAssistant, Content: "yes"}, {Role: inference.RoleUser, Content: "what is \x1b[2J?"},
 		}},
-		Answer: "500 dollars\n", ModelDigest: strings.Repeat("0c", 32),
+		Answer: "500 dollars\n", FinishReason: inference.FinishLength, ModelDigest: strings.Repeat("0c", 32),
 	}
-	claims, err := wire.Claims(&r.file.Request, r.file.Answer, r.file.ModelDigest)
+	claims, err := wire.Claims(&r.file.Request, r.file.Answer, r.file.FinishReason, r.file.ModelDigest)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestVerifyReceipt(t *testing.T) {
 		want []string
 	}{
 		{"all", append(args, "-question", question, "-answer", answer, "-model-digest", strings.Repeat("0C", 32)), exitOK, []string{
-			`question    "what is \x1b[2J?"`, "after 2 messages before it", `answer      "500 dollars\n"`, "model       SHA-256 0c0c", "made        20",
+			`question    "what is \x1b[2J?"`, "after 2 messages before it", `answer      "500 dollars\n"`, "            cut at the limit of its length\n", "model       SHA-256 0c0c", "made        20",
 			"PCR0        " + hexPCR("01"), "SIMULATED", "ACCEPTED as a simulation", "and the policy is met"}},
 		{"no expectations", args, exitOK, []string{"ACCEPTED"}},
 		{"another question", append(args, "-question", wrong), exitFailed, []string{"REFUSED: the receipt is about something else: another question"}},
@@ -121,10 +121,11 @@ func TestVerifyReceipt(t *testing.T) {
 	var v struct {
 		Accepted bool
 		Answer   string
+		Finish   string `json:"finish_reason"`
 		Messages []messageJSON
 		Document *struct{ Simulated bool }
 	}
-	if err := json.Unmarshal([]byte(out), &v); err != nil || !v.Accepted || v.Answer != r.file.Answer || len(v.Messages) != 3 || v.Document == nil || !v.Document.Simulated {
+	if err := json.Unmarshal([]byte(out), &v); err != nil || !v.Accepted || v.Answer != r.file.Answer || v.Finish != "length" || len(v.Messages) != 3 || v.Document == nil || !v.Document.Simulated {
 		t.Errorf("%v, %s", err, out)
 	}
 }
@@ -139,6 +140,7 @@ func TestVerifyForgedReceipt(t *testing.T) {
 		"role":         func(f *wire.ReceiptFile) { f.Request.Messages[0].Role = inference.RoleSystem },
 		"settings":     func(f *wire.ReceiptFile) { f.Request.MaxTokens++ },
 		"answer":       func(f *wire.ReceiptFile) { f.Answer = "canary" },
+		"end":          func(f *wire.ReceiptFile) { f.FinishReason = inference.FinishStop },
 		"model":        func(f *wire.ReceiptFile) { f.ModelDigest = strings.Repeat("0d", 32) },
 		"receipt":      func(f *wire.ReceiptFile) { f.Receipt[len(f.Receipt)-1] ^= 1 },
 		"no receipt":   func(f *wire.ReceiptFile) { f.Receipt = nil },

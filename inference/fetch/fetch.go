@@ -109,6 +109,9 @@ func newDownload(opts Options) (*download, error) {
 	if opts.Path == "" {
 		return nil, errors.New("Options.Path is empty")
 	}
+	if strings.ContainsRune(opts.Path, 0) {
+		return nil, errors.New("Options.Path holds a NUL")
+	}
 	if opts.MaxBytes < 0 || opts.StallTimeout < 0 {
 		return nil, errors.New("Options.MaxBytes or Options.StallTimeout is negative")
 	}

@@ -3,6 +3,7 @@ package gguf
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -48,6 +49,15 @@ func Convert(ctx context.Context, folder fs.FS, w io.Writer, opts Options) error
 	fileType, ok := map[TensorType]uint32{F32: 0, F16: 1, Q8_0: 7}[opts.Type]
 	if !ok {
 		return unsupported("Options.Type", "%v, not f32, f16 or q8_0", opts.Type)
+	}
+	if folder == nil {
+		return errors.New("gguf: no folder to convert")
+	}
+	if w == nil {
+		return errNoWriter
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	c, err := readConfig(folder)
 	if err != nil {

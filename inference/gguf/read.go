@@ -64,6 +64,9 @@ func (f *File) Data(t Tensor) *io.SectionReader {
 // that many bytes left, so what Read returns takes at most about three times
 // the header of the file, and that is limited.
 func Read(r io.ReaderAt, size int64) (*File, error) {
+	if r == nil {
+		return nil, malformed("", "nothing to read from")
+	}
 	if size < 0 {
 		return nil, malformed("", "a size of %d bytes", size)
 	}

@@ -3,7 +3,7 @@ package gguf
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
+	"errors"
 	"io"
 	"math"
 )
@@ -25,12 +25,23 @@ type Source struct {
 //
 // Metadata and tensor descriptions are in memory as a whole, data is not.
 func Write(w io.Writer, metadata Metadata, tensors []Source) error {
+	if w == nil {
+		return errNoWriter
+	}
+	for _, t := range tensors {
+		if t.Data == nil {
+			return malformed("tensor "+quote(t.Name), "no data")
+		}
+	}
 	h, err := newHeader(metadata, tensors)
 	if err != nil {
 		return err
 	}
 	return h.write(w, tensors)
 }
+
+// errNoWriter is for a program that gives no writer.
+var errNoWriter = errors.New("gguf: nothing to write to")
 
 // header is all of a file before the first tensor's data, padded.
 type header struct {
@@ -98,7 +109,7 @@ func (h *header) write(w io.Writer, tensors []Source) error {
 			return err
 		}
 		if n != h.sizes[i] {
-			return fmt.Errorf("gguf: tensor %s: %d bytes were written, not %d", quote(t.Name), n, h.sizes[i])
+			return malformed("tensor "+quote(t.Name), "%d bytes were written, not %d", n, h.sizes[i])
 		}
 		if _, err := w.Write(make([]byte, align(n, h.alignment)-n)); err != nil {
 			return err

@@ -58,7 +58,7 @@ func New(opts Options) *Model {
 	if opts.Answer == nil {
 		opts.Answer = Echo
 	}
-	if opts.MaxTokens == 0 {
+	if opts.MaxTokens <= 0 {
 		opts.MaxTokens = 4096
 	}
 	return &Model{opts: opts, closing: make(chan struct{})}
@@ -199,6 +199,12 @@ func (m *Model) Tokenize(ctx context.Context, text string) ([]inference.Token, e
 	req := inference.Request{Prompt: text}
 	if err := req.Validate(); err != nil {
 		return nil, err
+	}
+	m.mu.Lock()
+	closed := m.closed
+	m.mu.Unlock()
+	if closed {
+		return nil, inference.ErrClosed
 	}
 	tokens := []inference.Token{}
 	for _, r := range text {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"strings"
 )
 
 // ErrDigest means that the model is not the one that Options.Digest names.
@@ -44,6 +45,8 @@ func (o *Options) checkSource() error {
 	switch {
 	case given != 1:
 		return errors.New("llama: set exactly one of ModelPath, Model and ModelReader")
+	case strings.ContainsRune(o.ModelPath, 0):
+		return errors.New("llama: ModelPath holds a NUL")
 	case o.MaxModelBytes < 0:
 		return fmt.Errorf("llama: MaxModelBytes %d is negative", o.MaxModelBytes)
 	case o.MaxModelBytes != 0 && o.ModelReader == nil:

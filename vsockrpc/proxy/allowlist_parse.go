@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -32,6 +33,9 @@ const (
 // 4,096 entries, and none. Entries may be repeated. Errors of r are returned
 // as they are, wrapped.
 func ParseAllowlist(r io.Reader) (*Allowlist, error) {
+	if r == nil {
+		return nil, errors.New("proxy: no allowlist to read")
+	}
 	data, err := io.ReadAll(io.LimitReader(r, maxAllowlistBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("proxy: reading the allowlist: %w", err)

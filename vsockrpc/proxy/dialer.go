@@ -60,5 +60,5 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 			}
 		}
 	}
-	return nil, fmt.Errorf("%w: %s %s", ErrNoRoute, network, address)
+	return nil, fmt.Errorf("%w: %q %q", ErrNoRoute, network, address)
 }

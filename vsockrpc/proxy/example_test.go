@@ -118,5 +118,5 @@ func ExampleDialer_DialContext() {
 	}
 	_, err = d.DialContext(context.Background(), "tcp", "db.internal.example:22")
 	fmt.Println(err)
-	// Output: proxy: no route to this address: tcp db.internal.example:22
+	// Output: proxy: no route to this address: "tcp" "db.internal.example:22"
 }

@@ -115,6 +115,9 @@ func NewForwarder(opts ForwarderOptions) (*Forwarder, error) {
 // an error of l. Where the process is out of file descriptors, or the like, it
 // tries again.
 func (f *Forwarder) Serve(l net.Listener) error {
+	if l == nil {
+		return errors.New("proxy: no listener to serve")
+	}
 	defer l.Close()
 	f.mu.Lock()
 	if f.closed {

@@ -27,8 +27,12 @@ const (
 )
 
 // Register serves sessions on s, under MethodAttest and MethodAsk. The server
-// should take messages of session.MaxRequest bytes.
+// should take messages of session.MaxRequest bytes. It panics where one of its
+// arguments is nil, which is a mistake in the program.
 func Register(s *vsockrpc.Server, e *session.Enclave, h Handler) {
+	if s == nil || e == nil || h == nil {
+		panic("sessionrpc: Register needs a server, an enclave and a handler")
+	}
 	s.Handle(MethodAttest, func(ctx context.Context, request []byte) ([]byte, error) {
 		answer, err := e.Attest(ctx, request)
 		if err != nil {

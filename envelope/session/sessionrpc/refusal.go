@@ -16,7 +16,8 @@ const (
 	MethodAsk = "nitroseal.session.v1.Ask"
 )
 
-// refusals are the words for why an enclave did not open a request.
+// refusals are the words for why an enclave did not open a request, or gave no
+// key for one.
 var refusals = []struct {
 	word string
 	err  error
@@ -29,6 +30,7 @@ var refusals = []struct {
 	{"not_opened", session.ErrOpen, vsockrpc.InvalidArgument},
 	{"overloaded", session.ErrBusy, vsockrpc.ResourceExhausted},
 	{"enclave_unavailable", session.ErrClosed, vsockrpc.Unavailable},
+	{"nsm_unavailable", session.ErrAttester, vsockrpc.Internal},
 }
 
 // refuse is the error under which an enclave's server reports err, without its

@@ -83,6 +83,7 @@ func TestRelayRefusals(t *testing.T) {
 			{refuse(session.ErrBusy), wordOverloaded},
 			{refuse(session.ErrMalformed), wordBadRequest},
 			{refuse(session.ErrClosed), wordNotReached},
+			{refuse(session.ErrAttester), "nsm_unavailable"},
 			{errors.New("canary"), wordInternal},
 			{&vsockrpc.Error{Code: vsockrpc.Internal, Message: "canary"}, wordInternal},
 			{&vsockrpc.Error{Code: vsockrpc.InvalidArgument, Message: "replayed canary"}, wordInternal},

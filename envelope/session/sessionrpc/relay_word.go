@@ -37,18 +37,19 @@ type wordInfo struct {
 
 // words has every word that a client can be told. Those of refusals are in here.
 var words = map[word]wordInfo{
-	wordClientGone:  {499, "the client went away", 0},
-	wordBadRequest:  {http.StatusBadRequest, "the request is not of the documented form", 0},
-	wordMethod:      {http.StatusMethodNotAllowed, "the request must be a POST", 0},
-	wordTooLarge:    {http.StatusRequestEntityTooLarge, "the request is larger than the parent takes", 0},
-	wordKeyUnknown:  {http.StatusConflict, "no enclave here has the key that the request is sealed to: attest again", 0},
-	"stale_request": {http.StatusBadRequest, "the request is older, or newer, than the enclave takes", 0},
-	"replayed":      {http.StatusConflict, "the enclave has opened this request before", 0},
-	"not_opened":    {http.StatusBadRequest, "the enclave cannot open this request", 0},
-	wordNotReached:  {http.StatusServiceUnavailable, "no enclave can be reached", 1},
-	wordOverloaded:  {http.StatusTooManyRequests, "the enclave has more requests than it takes", 1},
-	wordDeadline:    {http.StatusGatewayTimeout, "no answer within the deadline", 0},
-	wordInternal:    {http.StatusInternalServerError, "the server failed", 0},
+	wordClientGone:    {499, "the client went away", 0},
+	wordBadRequest:    {http.StatusBadRequest, "the request is not of the documented form", 0},
+	wordMethod:        {http.StatusMethodNotAllowed, "the request must be a POST", 0},
+	wordTooLarge:      {http.StatusRequestEntityTooLarge, "the request is larger than the parent takes", 0},
+	wordKeyUnknown:    {http.StatusConflict, "no enclave here has the key that the request is sealed to: attest again", 0},
+	"stale_request":   {http.StatusBadRequest, "the request is older, or newer, than the enclave takes", 0},
+	"replayed":        {http.StatusConflict, "the enclave has opened this request before", 0},
+	"not_opened":      {http.StatusBadRequest, "the enclave cannot open this request", 0},
+	"nsm_unavailable": {http.StatusServiceUnavailable, "the enclave's security module gives no attestation", 1},
+	wordNotReached:    {http.StatusServiceUnavailable, "no enclave can be reached", 1},
+	wordOverloaded:    {http.StatusTooManyRequests, "the enclave has more requests than it takes", 1},
+	wordDeadline:      {http.StatusGatewayTimeout, "no answer within the deadline", 0},
+	wordInternal:      {http.StatusInternalServerError, "the server failed", 0},
 }
 
 // wordFor translates the error of a call. An enclave gives its reason as the

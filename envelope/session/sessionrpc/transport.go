@@ -11,8 +11,14 @@ import (
 
 // NewTransport returns a transport that calls an enclave over vsockrpc. With a
 // Pool of several enclaves it does not work, since each has a key of its own:
-// that is what a Relay is for.
-func NewTransport(c *vsockrpc.Client) session.Transport { return rpcTransport{c} }
+// that is what a Relay is for. It panics where c is nil,
+// which is a mistake in the program.
+func NewTransport(c *vsockrpc.Client) session.Transport {
+	if c == nil {
+		panic("sessionrpc: NewTransport needs a client")
+	}
+	return rpcTransport{c}
+}
 
 type rpcTransport struct{ c *vsockrpc.Client }
 

@@ -27,6 +27,7 @@ import (
 type served struct {
 	t       *testing.T
 	enclave *session.Enclave
+	nsm     *attest.NSM
 	trust   attest.Options
 	rpc     *vsockrpc.Client
 	server  *vsockrpc.Server
@@ -54,7 +55,7 @@ func serve(t *testing.T, h sessionrpc.Handler) *served {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { nsm.Close() })
-	s := &served{t: t, ended: make(chan struct{}, 100)}
+	s := &served{t: t, nsm: nsm, ended: make(chan struct{}, 100)}
 	s.server = vsockrpc.NewServer(vsockrpc.ServerOptions{OnCall: func(c vsockrpc.CallStats) {
 		if c.Method == sessionrpc.MethodAsk {
 			s.ended <- struct{}{}
@@ -238,6 +239,10 @@ func TestRefusals(t *testing.T) {
 		}
 		if _, err := transport.Attest(t.Context(), nil); !errors.Is(err, session.ErrMalformed) {
 			t.Errorf("attest: %v", err)
+		}
+		s.nsm.Close()
+		if _, err := ask(t.Context(), s.client(transport), "q"); !errors.Is(err, session.ErrAttester) || !strings.HasPrefix(err.Error(), "session: ") {
+			t.Errorf("no security module: %v", err)
 		}
 		s.enclave.Close()
 		if _, err := ask(t.Context(), s.client(transport), "q"); !errors.Is(err, session.ErrClosed) {

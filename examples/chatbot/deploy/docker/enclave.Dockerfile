@@ -16,7 +16,9 @@ COPY go.mod go.sum ./
 RUN go mod download && go mod verify
 COPY . .
 ENV CGO_ENABLED=0 GOFLAGS=-trimpath
-RUN go build -ldflags="-s -w -buildid=" -o /out/chatbot ./examples/chatbot \
+# --build-arg VERSION=v0.1.0 makes the program that release's, byte for byte.
+ARG VERSION
+RUN go build -ldflags="-s -w -buildid= -X main.stamped=$VERSION" -o /out/chatbot ./examples/chatbot \
  && go build -o /out/install ./inference/llama/install
 
 # The installer gets the prebuilt libllama with the npm client and refuses an

@@ -205,7 +205,7 @@ func (c *Client) ask(ctx context.Context, q ask.Question, yield func(ask.Chunk, 
 		if q.Receipt {
 			text.WriteString(chunk.Text)
 			if done {
-				if out.Receipt, err = c.receipt(&q.Request, text.String(), info.ModelDigest, chunk.Receipt); err != nil {
+				if out.Receipt, err = c.receipt(&q.Request, text.String(), chunk.FinishReason, info.ModelDigest, chunk.Receipt); err != nil {
 					return err
 				}
 			}
@@ -267,8 +267,8 @@ func (c *Client) seal(ctx context.Context, encoded []byte, e *session.Establishe
 }
 
 // receipt makes the file of a receipt, and verifies it as others will.
-func (c *Client) receipt(r *inference.Request, answer, modelDigest string, receipt []byte) ([]byte, error) {
-	f := wire.ReceiptFile{Request: *r, Answer: answer, ModelDigest: modelDigest, Receipt: receipt}
+func (c *Client) receipt(r *inference.Request, answer string, finish inference.FinishReason, modelDigest string, receipt []byte) ([]byte, error) {
+	f := wire.ReceiptFile{Request: *r, Answer: answer, FinishReason: finish, ModelDigest: modelDigest, Receipt: receipt}
 	if _, err := f.Verify(c.opts.Enclave); err != nil {
 		return nil, fmt.Errorf("the enclave's receipt: %w", err)
 	}

@@ -29,7 +29,7 @@ var ErrCredentials = errors.New("the client's own AWS credentials are unknown, e
 // an enclave says that has not opened a question. All others an enclave seals.
 var heard = []wire.Reason{
 	wire.ReasonBadRequest, wire.ReasonTooLarge, wire.ReasonParent, wire.ReasonUnavailable, wire.ReasonDeadline, wire.ReasonOverloaded,
-	wire.ReasonRateLimited, wire.ReasonNotReady, wire.ReasonKeyUnknown, wire.ReasonReplayed, wire.ReasonStale,
+	wire.ReasonRateLimited, wire.ReasonNotReady, wire.ReasonNSM, wire.ReasonKeyUnknown, wire.ReasonReplayed, wire.ReasonStale,
 }
 
 // translate makes errors.Is find a wire.Reason in what parent or enclave
@@ -57,6 +57,8 @@ func translate(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", ErrCredentials, err)
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w (%w)", wire.ReasonDeadline, context.DeadlineExceeded)
+	case ofParent(err):
+		return fmt.Errorf("%w: %w", wire.ReasonCertificate, err)
 	case errors.Is(err, sessionrpc.ErrUnreachable):
 		return fmt.Errorf("%w: %w", wire.ReasonParent, err)
 	}

@@ -51,10 +51,10 @@ func TestParentSays(t *testing.T) {
 		"bad_request": wire.ReasonBadRequest, "too_large": wire.ReasonTooLarge, "key_unknown": wire.ReasonKeyUnknown,
 		"stale_request": wire.ReasonStale, "replayed": wire.ReasonReplayed, "not_opened": wire.ReasonBadRequest,
 		"overloaded": wire.ReasonOverloaded, "enclave_unavailable": wire.ReasonUnavailable, "deadline_exceeded": wire.ReasonDeadline,
-		"rate_limited": wire.ReasonRateLimited, "not_ready": wire.ReasonNotReady, "parent_unavailable": wire.ReasonParent,
+		"rate_limited": wire.ReasonRateLimited, "not_ready": wire.ReasonNotReady, "nsm_unavailable": wire.ReasonNSM, "parent_unavailable": wire.ReasonParent,
 		"internal": wire.ReasonInternal, "method_not_allowed": wire.ReasonInternal, "canary": wire.ReasonInternal,
 		// These only an enclave can know, and it seals them.
-		"kms_access_denied": wire.ReasonInternal, "credentials_refused": wire.ReasonInternal, "ciphertext_refused": wire.ReasonInternal,
+		"parent_certificate": wire.ReasonInternal, "kms_access_denied": wire.ReasonInternal, "credentials_refused": wire.ReasonInternal, "ciphertext_refused": wire.ReasonInternal,
 		"kms_unavailable": wire.ReasonInternal, "form_refused": wire.ReasonInternal, "bad_question": wire.ReasonInternal, "prompt_too_long": wire.ReasonInternal,
 		"": wire.ReasonInternal, "please call canary": wire.ReasonInternal,
 	} {
@@ -88,7 +88,7 @@ func TestEnclaveSays(t *testing.T) {
 	c := w.client(nil)
 	for _, r := range []wire.Reason{
 		wire.ReasonBadRequest, wire.ReasonDeadline, wire.ReasonForm, wire.ReasonKMSDenied, wire.ReasonCredentials, wire.ReasonCiphertext,
-		wire.ReasonKMSUnavailable, wire.ReasonQuestion, wire.ReasonPromptTooLong, wire.ReasonOverloaded, wire.ReasonUnavailable, wire.ReasonInternal, "canary", "",
+		wire.ReasonKMSUnavailable, wire.ReasonQuestion, wire.ReasonPromptTooLong, wire.ReasonOverloaded, wire.ReasonUnavailable, wire.ReasonNSM, wire.ReasonInternal, "canary", "",
 	} {
 		code = string(r)
 		if _, err := askAll(t, c, prompt("x")); !isReason(err, wire.ParseReason(string(r))) || strings.Contains(err.Error(), canary) {

@@ -40,7 +40,7 @@ func TestReceipt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.Answer != a.text || f.ModelDigest != info.ModelDigest || f.Request.Messages[1].Content != "who?" || f.Request.MaxTokens != 1000 ||
+	if f.Answer != a.text || f.FinishReason != inference.FinishStop || f.ModelDigest != info.ModelDigest || f.Request.Messages[1].Content != "who?" || f.Request.MaxTokens != 1000 ||
 		f.Request.CacheScope != "" || f.Request.PublicPrefix != 0 || bytes.Contains(a.last().Receipt, []byte("mine")) {
 		t.Errorf("the file is about %+v", f.Request)
 	}
@@ -78,8 +78,8 @@ func forged(receipt func(*session.Enclave, session.Claims) ([]byte, error), clai
 func TestForgedReceipt(t *testing.T) {
 	w := newWorld(t)
 	q := ask.Question{Receipt: true, Request: inference.Request{Prompt: "x"}}
-	claims := func(prompt, answer, digest string) session.Claims {
-		c, err := wire.Claims(&inference.Request{Prompt: prompt}, answer, digest)
+	claims := func(prompt, answer string, finish inference.FinishReason, digest string) session.Claims {
+		c, err := wire.Claims(&inference.Request{Prompt: prompt}, answer, finish, digest)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,14 +109,15 @@ func TestForgedReceipt(t *testing.T) {
 		claims  session.Claims
 		want    error // nil: it is right
 	}{
-		"right":            {honest, claims("x", "yes", modelInfo.ModelDigest), nil},
-		"another question": {honest, claims("y", "yes", modelInfo.ModelDigest), session.ErrReceipt},
-		"another answer":   {honest, claims("x", "no", modelInfo.ModelDigest), session.ErrReceipt},
-		"another model":    {honest, claims("x", "yes", strings.Repeat("ac", 32)), session.ErrReceipt},
+		"right":            {honest, claims("x", "yes", inference.FinishStop, modelInfo.ModelDigest), nil},
+		"another question": {honest, claims("y", "yes", inference.FinishStop, modelInfo.ModelDigest), session.ErrReceipt},
+		"another answer":   {honest, claims("x", "no", inference.FinishStop, modelInfo.ModelDigest), session.ErrReceipt},
+		"another end":      {honest, claims("x", "yes", inference.FinishLength, modelInfo.ModelDigest), session.ErrReceipt},
+		"another model":    {honest, claims("x", "yes", inference.FinishStop, strings.Repeat("ac", 32)), session.ErrReceipt},
 		"none":             {func(*session.Enclave, session.Claims) ([]byte, error) { return nil, nil }, session.Claims{}, session.ErrReceipt},
 		"rubbish":          {func(*session.Enclave, session.Claims) ([]byte, error) { return []byte("NSP1 canary"), nil }, session.Claims{}, session.ErrReceipt},
 		"of a stranger": {func(_ *session.Enclave, c session.Claims) ([]byte, error) { return stranger.Receipt(t.Context(), c) },
-			claims("x", "yes", modelInfo.ModelDigest), attest.ErrUntrusted},
+			claims("x", "yes", inference.FinishStop, modelInfo.ModelDigest), attest.ErrUntrusted},
 	} {
 		w.use(w.start(enclave{handler: forged(tt.receipt, tt.claims)}))
 		a, err := askAll(t, w.client(nil), q)
@@ -128,7 +129,7 @@ func TestForgedReceipt(t *testing.T) {
 		}
 	}
 	// Nobody who did not ask for a receipt is bothered with one.
-	w.use(w.start(enclave{handler: forged(honest, claims("y", "no", ""))}))
+	w.use(w.start(enclave{handler: forged(honest, claims("y", "no", inference.FinishStop, ""))}))
 	if a, err := askAll(t, w.client(nil), prompt("x")); err != nil || a.last().Receipt != nil {
 		t.Error(err)
 	}

@@ -68,7 +68,11 @@ func failure(err error) *apiError {
 	var kms *envelope.KMSError
 	switch {
 	case errors.As(err, &reason):
-		return fromReason(wire.ParseReason(string(reason)))
+		e := fromReason(wire.ParseReason(string(reason)))
+		if fault := chat.CertificateFault(err); fault != "" {
+			e.message += ": " + fault
+		}
+		return e
 	case errors.As(err, &remote):
 		return fromReason(wire.ParseReason(remote.Code))
 	case errors.Is(err, session.ErrTruncated), errors.Is(err, errIncomplete):
@@ -100,7 +104,7 @@ func failure(err error) *apiError {
 // only the parent says that it has not. OpenAI's clients ask again by themselves
 // unless they are told not to, and another enclave might then open it too.
 var perhapsAsked = []wire.Reason{
-	wire.ReasonKeyUnknown, wire.ReasonUnavailable, wire.ReasonParent, wire.ReasonDeadline, wire.ReasonReplayed, wire.ReasonInternal,
+	wire.ReasonKeyUnknown, wire.ReasonUnavailable, wire.ReasonParent, wire.ReasonDeadline, wire.ReasonReplayed, wire.ReasonNSM, wire.ReasonInternal,
 }
 
 // fromReason translates a known reason. The question is the HTTP client's. All

@@ -31,11 +31,13 @@ var failures = []struct {
 }{
 	{wire.ReasonBadRequest, 502, typeServer, "bad_request", "", true},
 	{wire.ReasonTooLarge, 413, typeRequest, "too_large", "", false},
+	{wire.ReasonCertificate, 502, typeServer, "parent_certificate", "", false},
 	{wire.ReasonUnavailable, 503, typeServer, "enclave_unavailable", "", true},
 	{wire.ReasonDeadline, 504, typeServer, "deadline_exceeded", "", true},
 	{wire.ReasonOverloaded, 429, typeRate, "overloaded", "1", false},
 	{wire.ReasonRateLimited, 429, typeRate, "rate_limited", "5", false},
 	{wire.ReasonNotReady, 503, typeServer, "not_ready", "1", false},
+	{wire.ReasonNSM, 503, typeServer, "nsm_unavailable", "", true},
 	{wire.ReasonKeyUnknown, 409, typeServer, "key_unknown", "", true},
 	{wire.ReasonReplayed, 409, typeServer, "replayed", "", true},
 	{wire.ReasonStale, 502, typeServer, "stale_request", "", true},

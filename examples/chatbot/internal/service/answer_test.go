@@ -193,13 +193,29 @@ func TestReceipt(t *testing.T) {
 	if err != nil || a.text != " You said: hi" || a.last.Receipt == nil {
 		t.Fatalf("%q, %v", a.text, err)
 	}
-	f := wire.ReceiptFile{Request: q.Request, Answer: a.text, ModelDigest: strings.Repeat("ab", 32), Receipt: a.last.Receipt}
+	f := wire.ReceiptFile{Request: q.Request, Answer: a.text, FinishReason: inference.FinishStop, ModelDigest: strings.Repeat("ab", 32), Receipt: a.last.Receipt}
 	if _, err := f.Verify(w.trust()); err != nil {
 		t.Error(err)
 	}
-	f.Request.MaxTokens = 20
+	f.FinishReason = inference.FinishLength
+	if _, err := f.Verify(w.trust()); err == nil {
+		t.Error("it is about an answer that was cut, too")
+	}
+	f.FinishReason, f.Request.MaxTokens = inference.FinishStop, 20
 	if _, err := f.Verify(w.trust()); err == nil {
 		t.Error("it is about what the enclave made of the question")
+	}
+	q.Request.MaxTokens = 3
+	if a, err = w.ask(payload(q, w.signed)); err != nil || a.last.FinishReason != inference.FinishLength {
+		t.Fatalf("%s, %v", a.last.FinishReason, err)
+	}
+	f = wire.ReceiptFile{Request: q.Request, Answer: a.text, FinishReason: inference.FinishLength, ModelDigest: f.ModelDigest, Receipt: a.last.Receipt}
+	if _, err := f.Verify(w.trust()); err != nil {
+		t.Errorf("cut at the limit: %v", err)
+	}
+	f.FinishReason = inference.FinishStop
+	if _, err := f.Verify(w.trust()); err == nil {
+		t.Error("an answer that was cut passes for a whole one")
 	}
 	q.Receipt = false
 	if a, err := w.ask(payload(q, w.signed)); err != nil || a.last.Receipt != nil {

@@ -3,10 +3,12 @@ package service_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"strings"
 	"testing"
 
+	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope/session"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/service"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
@@ -204,18 +206,27 @@ func TestModelErrorAfterClientLeft(t *testing.T) {
 
 // A receipt that cannot be made fails the answer: it was asked for.
 func TestReceiptFails(t *testing.T) {
-	w := newWorld(t, options{Options: service.Options{Model: echo(), Receipt: func(context.Context, session.Claims) ([]byte, error) {
-		return nil, errors.New(canary)
-	}}})
-	q := question("hi")
-	q.Receipt = true
-	a, err := w.ask(payload(q, w.signed))
-	refused(t, "no receipt", err, wire.ReasonInternal)
-	if a.text != " You said: hi" || a.last.FinishReason != "" {
-		t.Errorf("%q, %s", a.text, a.last.FinishReason)
+	for _, tt := range []struct {
+		err  error
+		want wire.Reason
+	}{
+		{errors.New(canary), wire.ReasonInternal},
+		{fmt.Errorf("%w: %w", session.ErrAttester, errors.New(canary)), wire.ReasonNSM},
+		{&attest.OpError{Op: canary, Err: attest.CodeInternalError}, wire.ReasonNSM},
+	} {
+		w := newWorld(t, options{Options: service.Options{Model: echo(), Receipt: func(context.Context, session.Claims) ([]byte, error) {
+			return nil, tt.err
+		}}})
+		q := question("hi")
+		q.Receipt = true
+		a, err := w.ask(payload(q, w.signed))
+		refused(t, "no receipt", err, tt.want)
+		if a.text != " You said: hi" || a.last.FinishReason != "" {
+			t.Errorf("%q, %s", a.text, a.last.FinishReason)
+		}
+		w.good("no receipt")
+		w.silent("no receipt")
 	}
-	w.good("no receipt")
-	w.silent("no receipt")
 }
 
 // The claims are erased when the receipt is made.

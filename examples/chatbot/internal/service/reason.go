@@ -6,6 +6,7 @@ import (
 
 	"github.com/aws/smithy-go"
 
+	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/envelope/session"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
@@ -20,6 +21,8 @@ func reasonOf(ctx context.Context, err error) wire.Reason {
 	switch {
 	case ctx.Err() != nil, errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return wire.ReasonDeadline
+	case attesterFailed(err):
+		return wire.ReasonNSM
 	case errors.Is(err, envelope.ErrDenied):
 		return wire.ReasonKMSDenied
 	case errors.Is(err, session.ErrData), errors.Is(err, envelope.ErrNotDelegated):
@@ -52,4 +55,11 @@ func reasonOf(ctx context.Context, err error) wire.Reason {
 		return wire.ReasonKMSUnavailable
 	}
 	return wire.ReasonInternal
+}
+
+// attesterFailed reports whether the security module gave no document: for KMS,
+// which comes as the module's own error, or for a receipt.
+func attesterFailed(err error) bool {
+	_, own := errors.AsType[*attest.OpError](err)
+	return own || errors.Is(err, session.ErrAttester)
 }

@@ -121,6 +121,9 @@ func (s *Service) open(ctx context.Context, req *session.Request) (wire.Question
 		return wire.Question{}, wire.ReasonBadRequest
 	}
 	defer clear(data.Plain)
+	if reason := unsendable(data); reason != "" {
+		return wire.Question{}, reason
+	}
 	plaintext, err := s.opts.Data.Open(ctx, data, wire.RequestContext(req.ID.String()))
 	if err != nil {
 		return wire.Question{}, err
@@ -179,7 +182,7 @@ func (s *Service) infer(ctx context.Context, q wire.Question, send sendFunc) err
 		if last {
 			took = time.Since(start)
 			if q.Receipt {
-				if out.Receipt, err = s.receipt(ctx, &asked, text.String()); err != nil {
+				if out.Receipt, err = s.receipt(ctx, &asked, text.String(), chunk.FinishReason); err != nil {
 					return err
 				}
 			}
@@ -198,8 +201,8 @@ func (s *Service) infer(ctx context.Context, q wire.Question, send sendFunc) err
 	return errors.New("service: the model ended without a last chunk")
 }
 
-func (s *Service) receipt(ctx context.Context, asked *inference.Request, answer string) ([]byte, error) {
-	claims, err := wire.Claims(asked, answer, s.modelDigest)
+func (s *Service) receipt(ctx context.Context, asked *inference.Request, answer string, finish inference.FinishReason) ([]byte, error) {
+	claims, err := wire.Claims(asked, answer, finish, s.modelDigest)
 	if err != nil {
 		return nil, err
 	}

@@ -45,8 +45,8 @@ var (
 		wire.ReasonKMSDenied, wire.ReasonCredentials, envelope.ErrDenied, chat.ErrCredentials,
 	}
 	unavailableErrors = []error{
-		wire.ReasonParent, wire.ReasonUnavailable, wire.ReasonDeadline, wire.ReasonOverloaded, wire.ReasonRateLimited,
-		wire.ReasonNotReady, wire.ReasonKeyUnknown, wire.ReasonKMSUnavailable,
+		wire.ReasonParent, wire.ReasonCertificate, wire.ReasonUnavailable, wire.ReasonDeadline, wire.ReasonOverloaded, wire.ReasonRateLimited,
+		wire.ReasonNotReady, wire.ReasonNSM, wire.ReasonKeyUnknown, wire.ReasonKMSUnavailable,
 		session.ErrTruncated, inference.ErrOverloaded, context.DeadlineExceeded,
 	}
 )

@@ -2,6 +2,8 @@ package terminal
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -13,6 +15,7 @@ import (
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope"
 	"github.com/nitroseal/nitroseal/envelope/session"
+	"github.com/nitroseal/nitroseal/envelope/session/sessionrpc"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/chat"
 	"github.com/nitroseal/nitroseal/examples/chatbot/internal/wire"
 	"github.com/nitroseal/nitroseal/inference"
@@ -33,8 +36,8 @@ var exitCodes = []struct {
 	{session.ErrConfig, 3}, {session.ErrConfigExpired, 3}, {session.ErrSegment, 3}, {session.ErrOrder, 3}, {session.ErrReceipt, 3},
 	{chat.ErrModel, 3}, {chat.ErrKey, 3},
 	{wire.ReasonKMSDenied, 4}, {wire.ReasonCredentials, 4}, {envelope.ErrDenied, 4}, {chat.ErrCredentials, 4},
-	{wire.ReasonParent, 5}, {wire.ReasonUnavailable, 5}, {wire.ReasonDeadline, 5}, {wire.ReasonOverloaded, 5}, {wire.ReasonRateLimited, 5},
-	{wire.ReasonNotReady, 5}, {wire.ReasonKeyUnknown, 5}, {wire.ReasonKMSUnavailable, 5},
+	{wire.ReasonParent, 5}, {wire.ReasonCertificate, 5}, {wire.ReasonUnavailable, 5}, {wire.ReasonDeadline, 5}, {wire.ReasonOverloaded, 5}, {wire.ReasonRateLimited, 5},
+	{wire.ReasonNotReady, 5}, {wire.ReasonNSM, 5}, {wire.ReasonKeyUnknown, 5}, {wire.ReasonKMSUnavailable, 5},
 	{session.ErrTruncated, 5}, {context.DeadlineExceeded, 5}, {inference.ErrOverloaded, 5},
 	{&net.OpError{Op: "dial", Err: errTest}, 5}, {&net.DNSError{}, 5},
 	{ErrInterrupted, 130}, {context.Canceled, 130},
@@ -108,6 +111,9 @@ func TestExplain(t *testing.T) {
 		"forged":    {session.ErrSegment, []string{"NOT trusted", "Do not rely"}},
 		"parent": {fmt.Errorf("%w: %w", wire.ReasonParent, &net.OpError{Op: "dial", Net: "tcp", Err: errTest}),
 			[]string{"the parent cannot be reached: dial tcp: " + errTest.Error() + "\n", "firewall"}},
+		"certificate": {fmt.Errorf("%w: %w: %w", wire.ReasonCertificate, sessionrpc.ErrUnreachable,
+			&tls.CertificateVerificationError{Err: x509.CertificateInvalidError{Reason: x509.Expired}}),
+			[]string{"the parent's TLS certificate is not accepted: it has expired", "clock"}},
 		"other":   {errTest, []string{errTest.Error()}},
 		"stopped": {ErrInterrupted, []string{"interrupted"}},
 	} {

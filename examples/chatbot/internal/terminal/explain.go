@@ -2,7 +2,6 @@ package terminal
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -22,11 +21,13 @@ var advice = map[wire.Reason]string{
 	wire.ReasonBadRequest:     "Client and parent are likely of different versions: use the same on both.",
 	wire.ReasonTooLarge:       "Ask a shorter question, or begin a new conversation.",
 	wire.ReasonParent:         "Does the parent run, is its URL right, and does a firewall let this machine reach it?",
+	wire.ReasonCertificate:    "Nothing was sent. Check the parent's URL, this machine's clock, and which authorities it trusts; else the parent needs another certificate.",
 	wire.ReasonUnavailable:    "Try again in a moment. If it stays so: does the enclave run, and does the parent name its address?",
 	wire.ReasonDeadline:       "Try again, allow more time with -timeout, or ask for a shorter answer with -max-tokens.",
 	wire.ReasonOverloaded:     "Try again in a moment.",
 	wire.ReasonRateLimited:    "Wait, then ask less often, or have the parent's limit raised.",
 	wire.ReasonNotReady:       "Try again in a moment: loading a large model takes minutes.",
+	wire.ReasonNSM:            "Try again. If it stays so, the enclave has to be started anew, by whoever runs it.",
 	wire.ReasonKeyUnknown:     "Ask again: the client then verifies the enclave anew and uses its new key.",
 	wire.ReasonReplayed:       "Ask again. If you did not repeat the request yourself, something on the way did: the enclave answered only once.",
 	wire.ReasonStale:          "Set this machine's clock, and ask again. If it is right, the parent gives its enclave a wrong one.",
@@ -60,7 +61,6 @@ func reason(err error) wire.Reason {
 func explain(err error) (what, next string) {
 	var network *net.OpError
 	var name *net.DNSError
-	var certificate *tls.CertificateVerificationError
 	r := reason(err)
 	switch {
 	case err == nil:
@@ -73,6 +73,8 @@ func explain(err error) (what, next string) {
 		return "interrupted", ""
 	case r == wire.ReasonParent && errors.As(err, &network):
 		return r.Error() + ": " + network.Error(), advice[r]
+	case chat.CertificateFault(err) != "":
+		return r.Error() + ": " + chat.CertificateFault(err), advice[r]
 	case r != "":
 		return r.Error(), advice[wire.ParseReason(string(r))]
 	case errors.Is(err, ErrUsage):
@@ -92,8 +94,6 @@ func explain(err error) (what, next string) {
 		return wire.ReasonOverloaded.Error(), advice[wire.ReasonOverloaded]
 	case errors.Is(err, errUnfinished), errors.Is(err, session.ErrTruncated):
 		return err.Error(), "Do not rely on it: something on the way cut it, or the enclave stopped. Ask again."
-	case errors.As(err, &certificate):
-		return err.Error(), "Check the URL of the parent, and the roots that this machine trusts for it."
 	case errors.As(err, &network), errors.As(err, &name):
 		return err.Error(), advice[wire.ReasonParent]
 	}

@@ -15,11 +15,13 @@ const (
 	ReasonBadRequest     Reason = "bad_request"
 	ReasonTooLarge       Reason = "too_large"
 	ReasonParent         Reason = "parent_unavailable"
+	ReasonCertificate    Reason = "parent_certificate"
 	ReasonUnavailable    Reason = "enclave_unavailable"
 	ReasonDeadline       Reason = "deadline_exceeded"
 	ReasonOverloaded     Reason = "overloaded"
 	ReasonRateLimited    Reason = "rate_limited"
 	ReasonNotReady       Reason = "not_ready"
+	ReasonNSM            Reason = "nsm_unavailable"
 	ReasonKeyUnknown     Reason = "key_unknown"
 	ReasonReplayed       Reason = "replayed"
 	ReasonStale          Reason = "stale_request"
@@ -46,11 +48,13 @@ var reasons = map[Reason]reasonInfo{
 	ReasonOverloaded:     {"the enclave has more questions waiting than it takes; try again", http.StatusTooManyRequests},
 	ReasonRateLimited:    {"this client asks more often than the parent lets it; try again later", http.StatusTooManyRequests},
 	ReasonNotReady:       {"the service is starting or stopping; try again", http.StatusServiceUnavailable},
+	ReasonNSM:            {"the enclave's security module gives no attestation", http.StatusServiceUnavailable},
 	ReasonKeyUnknown:     {"the enclave does not have the key that the question is sealed to: it was replaced, or the key has expired", http.StatusConflict},
 	ReasonReplayed:       {"the enclave has opened this request before", http.StatusConflict},
 	ReasonStale:          {"the request is older, or newer, than the enclave takes: are the clocks right?", http.StatusBadRequest},
 	ReasonForm:           {"the enclave does not take questions in this form: signed for its own KMS key, unless it was told to take others", http.StatusBadRequest},
 	ReasonParent:         {"the parent cannot be reached", http.StatusServiceUnavailable},
+	ReasonCertificate:    {"the parent's TLS certificate is not accepted", http.StatusBadGateway},
 	ReasonKMSDenied:      {"KMS answered AccessDeniedException to the enclave: the key policy does not allow these credentials together with this enclave's PCRs", http.StatusForbidden},
 	ReasonCredentials:    {"KMS refused the credentials that the question came with or was signed with: unknown, expired or wrongly signed", http.StatusForbidden},
 	ReasonCiphertext:     {"KMS refused the ciphertext: not made under this key for this request", http.StatusBadRequest},

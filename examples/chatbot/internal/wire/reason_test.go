@@ -80,7 +80,7 @@ func TestReasonsAreComplete(t *testing.T) {
 func TestReasonStatuses(t *testing.T) {
 	for r, want := range map[Reason]int{
 		ReasonBadRequest: 400, ReasonTooLarge: 413, ReasonOverloaded: 429, ReasonRateLimited: 429, ReasonUnavailable: 503,
-		ReasonParent: 503, ReasonNotReady: 503, ReasonDeadline: 504, ReasonKMSDenied: 403, ReasonCredentials: 403,
+		ReasonParent: 503, ReasonNotReady: 503, ReasonNSM: 503, ReasonCertificate: 502, ReasonDeadline: 504, ReasonKMSDenied: 403, ReasonCredentials: 403,
 		ReasonKMSUnavailable: 502, ReasonKeyUnknown: 409, ReasonReplayed: 409, ReasonPromptTooLong: 413, ReasonInternal: 500,
 	} {
 		if got := r.HTTPStatus(); got != want {

@@ -27,6 +27,9 @@ type ReceiptFile struct {
 	Request inference.Request
 	// Answer is the whole text of the answer.
 	Answer string
+	// FinishReason says why the answer ended: whether the model ended it or it
+	// was cut at the limit of its length.
+	FinishReason inference.FinishReason
 	// ModelDigest is the SHA-256 of the model file in hexadecimal.
 	ModelDigest string
 	// Receipt is the enclave's.
@@ -42,9 +45,9 @@ func (f ReceiptFile) Format(s fmt.State, _ rune) {
 func (f ReceiptFile) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(f)) }
 
 // Claims are what the enclave attests of one answer: conversation and settings
-// as they are encoded in a Question, the answer's text, and the model's digest
-// in hexadecimal.
-func Claims(r *inference.Request, answer, modelDigest string) (session.Claims, error) {
+// as they are encoded in a Question, why the answer ended and its text, and the
+// model's digest in hexadecimal.
+func Claims(r *inference.Request, answer string, finish inference.FinishReason, modelDigest string) (session.Claims, error) {
 	conversation, err := encode("conversation", conversationOf(r))
 	if err != nil {
 		return session.Claims{}, err
@@ -53,13 +56,24 @@ func Claims(r *inference.Request, answer, modelDigest string) (session.Claims, e
 	if err != nil {
 		return session.Claims{}, err
 	}
-	return session.Claims{Request: conversation, Response: []byte(answer), Model: []byte(modelDigest), Parameters: settings}, nil
+	response, err := encode("answer", wireResponse{Finish: string(finish), Text: answer})
+	if err != nil {
+		return session.Claims{}, err
+	}
+	return session.Claims{Request: conversation, Response: response, Model: []byte(modelDigest), Parameters: settings}, nil
+}
+
+// wireResponse is the claim about the answer: a CBOR array of both.
+type wireResponse struct {
+	_      struct{} `cbor:",toarray"`
+	Finish string
+	Text   string
 }
 
 // Verify verifies that an enclave that opts trusts gave this answer to this
-// request, with this model. Errors are those of session.VerifyReceipt.
+// request, with this model, and that it ended for this reason. Errors are those of session.VerifyReceipt.
 func (f *ReceiptFile) Verify(opts attest.Options) (*session.Receipt, error) {
-	claims, err := Claims(&f.Request, f.Answer, f.ModelDigest)
+	claims, err := Claims(&f.Request, f.Answer, f.FinishReason, f.ModelDigest)
 	if err != nil {
 		return nil, err
 	}
@@ -72,6 +86,7 @@ type receiptJSON struct {
 	Prompt      string          `json:"prompt,omitempty"`
 	Messages    []receiptTurn   `json:"messages,omitempty"`
 	Answer      string          `json:"answer"`
+	Finish      string          `json:"finish_reason"`
 	ModelSHA256 string          `json:"model_sha256"`
 	Settings    receiptSettings `json:"settings"`
 	Receipt     []byte          `json:"receipt"`
@@ -101,7 +116,7 @@ type receiptSettings struct {
 // Marshal returns the file.
 func (f *ReceiptFile) Marshal() ([]byte, error) {
 	j := receiptJSON{
-		Format: receiptFormat, Prompt: f.Request.Prompt, Answer: f.Answer, ModelSHA256: f.ModelDigest,
+		Format: receiptFormat, Prompt: f.Request.Prompt, Answer: f.Answer, Finish: string(f.FinishReason), ModelSHA256: f.ModelDigest,
 		Settings: receiptSettings(settingsOf(&f.Request)), Receipt: f.Receipt,
 	}
 	for _, m := range f.Request.Messages {
@@ -129,5 +144,5 @@ func ParseReceiptFile(data []byte) (*ReceiptFile, error) {
 	for _, m := range j.Messages {
 		w.Conversation.Messages = append(w.Conversation.Messages, wireMessage{Role: m.Role, Content: m.Content})
 	}
-	return &ReceiptFile{w.request(), j.Answer, j.ModelSHA256, j.Receipt}, nil
+	return &ReceiptFile{w.request(), j.Answer, inference.FinishReason(j.Finish), j.ModelSHA256, j.Receipt}, nil
 }

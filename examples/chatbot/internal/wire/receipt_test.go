@@ -18,16 +18,16 @@ import (
 func TestClaims(t *testing.T) {
 	q := fullQuestion()
 	q.Request.CacheScope, q.Request.PublicPrefix = "scope", 1 // no part of what is claimed
-	got, err := Claims(&q.Request, " yo", "abcd")
+	got, err := Claims(&q.Request, " yo", inference.FinishLength, "abcd")
 	want := session.Claims{
-		Request: unhex(t, "a1 01 626869"), Response: []byte(" yo"), Model: []byte("abcd"),
+		Request: unhex(t, "a1 01 626869"), Response: unhex(t, "82 66 6c656e677468 63 20796f"), Model: []byte("abcd"),
 		Parameters: unhex(t, "ac 01 14 02 f93800 03 05 04 f93400 05 f93000 06 09 07 f93e00 08 1840 09 82 6161 626263 0a 6167 0c f5 0d 02"),
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%x, %v", got, err)
 	}
 	talk := inference.Request{Messages: user("hi")}
-	got, err = Claims(&talk, "", "")
+	got, err = Claims(&talk, "", "", "")
 	if err != nil || !bytes.Equal(got.Request, unhex(t, "a1 02 81 82 64 75736572 62 6869")) || !bytes.Equal(got.Parameters, []byte{0xa0}) {
 		t.Errorf("%x, %v", got, err)
 	}
@@ -45,8 +45,8 @@ func TestClaimsOfDecodedQuestion(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ours, err1 := Claims(&tt.q.Request, "yo", "abcd")
-		theirs, err2 := Claims(&q.Request, "yo", "abcd")
+		ours, err1 := Claims(&tt.q.Request, "yo", inference.FinishStop, "abcd")
+		theirs, err2 := Claims(&q.Request, "yo", inference.FinishStop, "abcd")
 		if err1 != nil || err2 != nil || !reflect.DeepEqual(ours, theirs) {
 			t.Errorf("%s: they differ", name)
 		}
@@ -57,6 +57,7 @@ const goldenReceipt = `{
   "format": "nitroseal-chatbot-receipt-v1",
   "prompt": "hi",
   "answer": " y\u003co",
+  "finish_reason": "length",
   "model_sha256": "abcd",
   "settings": {
     "max_tokens": 20,
@@ -92,6 +93,7 @@ const goldenReceiptOfMessages = `{
     }
   ],
   "answer": "yo",
+  "finish_reason": "stop",
   "model_sha256": "abcd",
   "settings": {
     "json_schema": "{}"
@@ -104,8 +106,8 @@ func TestReceiptFile(t *testing.T) {
 	talk := goldenQuestions["messages"].q.Request
 	talk.JSONSchema = "{}"
 	for want, f := range map[string]ReceiptFile{
-		goldenReceipt:           {Request: fullQuestion().Request, Answer: " y<o", ModelDigest: "abcd", Receipt: []byte{1, 2}},
-		goldenReceiptOfMessages: {Request: talk, Answer: "yo", ModelDigest: "abcd", Receipt: []byte{1, 2}},
+		goldenReceipt:           {Request: fullQuestion().Request, Answer: " y<o", FinishReason: inference.FinishLength, ModelDigest: "abcd", Receipt: []byte{1, 2}},
+		goldenReceiptOfMessages: {Request: talk, Answer: "yo", FinishReason: inference.FinishStop, ModelDigest: "abcd", Receipt: []byte{1, 2}},
 	} {
 		if got, err := f.Marshal(); err != nil || string(got) != want {
 			t.Errorf("%s, %v", got, err)
@@ -189,7 +191,7 @@ func TestReceiptFileVerify(t *testing.T) {
 	}
 	defer enclave.Close()
 	q := goldenQuestions["messages"].q
-	claims, err := Claims(&q.Request, "yo", "abcd")
+	claims, err := Claims(&q.Request, "yo", inference.FinishStop, "abcd")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +199,7 @@ func TestReceiptFileVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file, err := (&ReceiptFile{Request: q.Request, Answer: "yo", ModelDigest: "abcd", Receipt: receipt}).Marshal()
+	file, err := (&ReceiptFile{Request: q.Request, Answer: "yo", FinishReason: inference.FinishStop, ModelDigest: "abcd", Receipt: receipt}).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,6 +223,8 @@ func TestReceiptFileVerify(t *testing.T) {
 		"one message": func(f *ReceiptFile) { f.Request.Messages = f.Request.Messages[1:] },
 		"setting":     func(f *ReceiptFile) { f.Request.Temperature = 1 },
 		"answer":      func(f *ReceiptFile) { f.Answer = "no" },
+		"end":         func(f *ReceiptFile) { f.FinishReason = inference.FinishLength },
+		"no end":      func(f *ReceiptFile) { f.FinishReason = "" },
 		"model":       func(f *ReceiptFile) { f.ModelDigest = "abce" },
 		"receipt":     func(f *ReceiptFile) { f.Receipt = f.Receipt[:len(f.Receipt)-1] },
 		"no receipt":  func(f *ReceiptFile) { f.Receipt = nil },

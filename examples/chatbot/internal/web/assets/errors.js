@@ -9,6 +9,7 @@ const known = {
 	rate_limited: ["Too many questions", "The service lets you ask less often than this. Try again in a minute."],
 	not_ready: ["The service is starting", "Try again in a moment."],
 	enclave_unavailable: ["The enclave cannot be reached", "It may be starting. Try again in a moment."],
+	nsm_unavailable: ["The enclave cannot show what it is", "Its security module does not answer. Try again in a moment."],
 	deadline_exceeded: ["No answer in time", "Try again, or ask for a shorter answer in the settings."],
 	context_length_exceeded: ["Too long for this model", "Shorten the question, start a new conversation, or turn earlier turns off in the settings."],
 	kms_access_denied: ["KMS refused the enclave", "The key’s rules do not allow it to read your question. Tell whoever runs the service."],
