@@ -63,7 +63,7 @@ type parentFlags struct {
 func (f *parentFlags) register(fs *flag.FlagSet) {
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:5001", "`host:port` to serve clients on")
 	fs.StringVar(&f.admin, "admin-listen", "", "`host:port` to serve /healthz, /readyz and /metrics on, such as 127.0.0.1:5002; empty means nowhere")
-	fs.Func("enclave", "`address` of an enclave: vsock://CID:PORT or unix:///PATH (repeatable; default vsock://16:5000)", appendTo(&f.enclaves))
+	fs.Func("enclave", "`address` of an enclave: vsock://CID:PORT, hvsock:///PATH:PORT (a guest of Firecracker or Cloud Hypervisor) or unix:///PATH (repeatable; default vsock://16:5000)", appendTo(&f.enclaves))
 	fs.StringVar(&f.certFile, "tls-cert", "", "PEM `file` of the certificate to serve HTTPS with; needs -tls-key")
 	fs.StringVar(&f.keyFile, "tls-key", "", "PEM `file` of its private key")
 	fs.DurationVar(&f.timeout, "timeout", 5*time.Minute, "longest time for one question, answer included; clients may ask for less")
@@ -81,7 +81,7 @@ func (f *parentFlags) register(fs *flag.FlagSet) {
 		f.trusted = append(f.trusted, p.Masked())
 		return nil
 	})
-	fs.Var(&f.egress, "egress", "`ADDR=HOST:PORT`: let enclaves reach HOST:PORT through ADDR, such as vsock://3:8000 (repeatable)")
+	fs.Var(&f.egress, "egress", "`ADDR=HOST:PORT`: let enclaves reach HOST:PORT through ADDR, such as vsock://3:8000 or hvsock:///PATH:8000 (repeatable)")
 	fs.StringVar(&f.allowlist, "egress-allowlist", "", "`file` in the form of vsock-proxy.yaml; every -egress must be on it")
 	fs.Var(&f.offers, "offer", "`ADDR=FILE`: send FILE to whoever connects to ADDR, such as vsock://any:8001 (repeatable)")
 	fs.BoolVar(&f.blog, "insecure-blog-mode", false, "also take POST / in the form of the AWS blog post, whose requests show this process the users' AWS credentials; never with credentials that matter")

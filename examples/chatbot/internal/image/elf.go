@@ -153,10 +153,29 @@ func (l *linker) open(path string) (*object, error) {
 			break // where there is a RUNPATH, no RPATH counts
 		}
 	}
-	// Objects without versions have none of these sections.
-	o.needs, _ = f.DynamicVersionNeeds()
-	o.provides, _ = f.DynamicVersions()
+	if err := o.readVersions(f); err != nil {
+		return nil, fmt.Errorf("image: %s: its table of versions cannot be read: %w", path, err)
+	}
 	return o, nil
+}
+
+// readVersions reads which versions of libraries an object needs, and which it
+// provides. Objects without versions have no sections for them; a section that
+// cannot be read, or is empty, is not taken for none, since nothing would then be
+// checked.
+func (o *object) readVersions(f *elf.File) (err error) {
+	needs, provides := f.SectionByType(elf.SHT_GNU_VERNEED), f.SectionByType(elf.SHT_GNU_VERDEF)
+	if needs != nil {
+		if o.needs, err = f.DynamicVersionNeeds(); err == nil && len(o.needs) == 0 {
+			err = errors.New("an empty section " + needs.Name)
+		}
+	}
+	if provides != nil && err == nil {
+		if o.provides, err = f.DynamicVersions(); err == nil && len(o.provides) == 0 {
+			err = errors.New("an empty section " + provides.Name)
+		}
+	}
+	return err
 }
 
 // resolve finds what o needs, and what that needs.

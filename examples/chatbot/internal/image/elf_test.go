@@ -1,6 +1,8 @@
 package image
 
 import (
+	"bytes"
+	"debug/elf"
 	"encoding/binary"
 	"os"
 	"path/filepath"
@@ -78,6 +80,39 @@ func TestOldLibrary(t *testing.T) {
 	library("V_1 { global: v; w; };")
 	if _, err := newLinker(a, []string{dir}).add(program); err == nil || !strings.Contains(err.Error(), "program needs V_2 of libv.so") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestDamagedVersions: a table of versions that cannot be read is no reason to
+// check none.
+func TestDamagedVersions(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "map"), []byte("V_1 { global: v; };"))
+	compile(t, dir, "int v(void) { return 1; }", "-shared", "-Wl,--version-script=map", "-Wl,-soname,libv.so", "-o", "libv.so")
+	compile(t, dir, "int v(void); void _start(void) { v(); }", "-o", "program", "libv.so")
+	for name, table := range map[string]elf.SectionType{"program": elf.SHT_GNU_VERNEED, "libv.so": elf.SHT_GNU_VERDEF} {
+		path := filepath.Join(dir, name)
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := elf.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		section := f.SectionByType(table)
+		f.Close()
+		damaged := bytes.Clone(whole)
+		damaged[section.Offset] ^= 0x40 // the version of the table's own form
+		write(t, path, damaged)
+		program := filepath.Join(dir, "program")
+		if _, err := newLinker(arch(t, program), []string{dir}).add(program); err == nil || !strings.Contains(err.Error(), name+": its table of versions cannot be read") {
+			t.Errorf("%s: %v", name, err)
+		}
+		write(t, path, whole)
+		if _, err := newLinker(arch(t, program), []string{dir}).add(program); err != nil {
+			t.Errorf("%s, whole: %v", name, err)
+		}
 	}
 }
 
