@@ -3,6 +3,7 @@ package keypolicy_test
 import (
 	"fmt"
 	"log"
+	"slices"
 
 	"github.com/nitroseal/nitroseal/attest"
 	"github.com/nitroseal/nitroseal/envelope/keypolicy"
@@ -55,4 +56,27 @@ func ExampleSpec_Policy() {
 	// ClientsReadResponses 1
 	// EnclaveReadsRequests1 2
 	// EnclaveWritesResponses 1
+}
+
+// A check that waives findings by name holds its list to the codes there are,
+// so that a misspelt name is noticed.
+func ExampleCodes() {
+	for _, name := range []string{"root-administers", "no-atestation"} {
+		_, known := slices.BinarySearch(keypolicy.Codes(), keypolicy.Code(name))
+		fmt.Println(name, known)
+	}
+	// Output:
+	// root-administers true
+	// no-atestation false
+}
+
+// The patterns of policies end where the text does: a prefix needs its star.
+func ExampleMatch() {
+	fmt.Println(keypolicy.Match("kms:GenerateDataKey*", "kms:GenerateDataKeyWithoutPlaintext"))
+	fmt.Println(keypolicy.Match("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"))
+	fmt.Println(keypolicy.Match("arn:aws:iam::*:role/parent", "arn:aws:iam::444455556666:role/parent"))
+	// Output:
+	// true
+	// false
+	// true
 }
