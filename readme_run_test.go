@@ -112,7 +112,7 @@ func newReader(t *testing.T) *reader {
 // command returns a shell that runs line in the copy, in a process group of its
 // own, which is killed after a time that is too long for every command.
 func (r *reader) command(t *testing.T, line string) *exec.Cmd {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	t.Cleanup(cancel)
 	cmd := exec.CommandContext(ctx, "bash", "-o", "pipefail", "-c", line)
 	cmd.Dir, cmd.Env = r.dir, r.env

@@ -179,7 +179,7 @@ func TestReleaseFlags(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, want := range []string{"-s -w -buildid=", "CGO_ENABLED=0", "GOFLAGS=-trimpath", "./examples/chatbot"} {
+		for _, want := range []string{"-s -w -buildid= -X main.stamped=$", "CGO_ENABLED=0", "GOFLAGS=-trimpath", "./examples/chatbot"} {
 			if !strings.Contains(string(text), want) {
 				t.Errorf("%s lacks %q", name, want)
 			}

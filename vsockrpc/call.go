@@ -200,7 +200,7 @@ func (c *Client) open(ctx context.Context, method string, unary bool, room []byt
 		}
 		// A server that reads nothing must not be sent calls without end, though
 		// each is given up in time. Other reasons not to open come from open.
-		if ok, _ := k.out.wait(ctx, k.gone); ok {
+		if ok, _ := k.out.wait(ctx, k.full); ok {
 			k.out.hold()
 		} else if ctx.Err() != nil {
 			e := ctxError(ctx)

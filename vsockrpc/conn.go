@@ -39,6 +39,8 @@ type conn struct {
 	began     time.Time
 	lastRead  atomic.Int64 // nanoseconds since began, by the monotonic clock; 0 before anything was
 	gone      chan struct{}
+	full      chan struct{} // closed when no more calls can begin: with GOAWAY, and with the connection
+	fullOnce  sync.Once
 
 	turn    turn
 	in      *bufio.Reader // belongs to whoever has the turn, as does greeted
@@ -63,7 +65,7 @@ type conn struct {
 func newConn(nc net.Conn, limit int, keepalive time.Duration, log *slog.Logger) *conn {
 	c := &conn{
 		began: time.Now(), net: nc, out: newOutbox(nc), limit: limit, maxHeld: int64(max(defaultMaxHeld, 2*(limit+messageCost))), keepalive: keepalive, log: log,
-		gone: make(chan struct{}), ended: make(chan error, 1), streams: map[uint32]*stream{},
+		gone: make(chan struct{}), full: make(chan struct{}), ended: make(chan error, 1), streams: map[uint32]*stream{},
 	}
 	c.in = bufio.NewReaderSize(listener{c}, readBuffer)
 	c.out.put(appendHello) // before anything else can be
@@ -105,9 +107,13 @@ func (c *conn) serve() *Error {
 	}
 	e := c.fail(end)
 	<-written
+	c.takeNone()
 	close(c.gone)
 	return e
 }
+
+// takeNone lets calls go on that wait to begin. Another connection may take them.
+func (c *conn) takeNone() { c.fullOnce.Do(func() { close(c.full) }) }
 
 // fail ends the connection and every call on it. The first reason stays.
 func (c *conn) fail(e *Error) *Error {
@@ -197,6 +203,7 @@ func (c *conn) goneAway() {
 	c.away = true
 	over := len(c.streams) == 0
 	c.mu.Unlock()
+	c.takeNone()
 	c.onGoAway()
 	if over {
 		c.out.close()

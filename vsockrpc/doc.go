@@ -57,7 +57,8 @@
 // of frames, of messages (MaxMessageSize), calls and connections at a time, and
 // the bytes that wait to be received. What waits to be sent is bounded, too: where
 // the peer does not read, messages and new calls wait from 256 KiB on, until
-// their contexts end. No write to a socket is larger than 32 KiB, since some
+// their contexts end; of flow control, 14 bytes wait for each 64 KiB that the peer
+// has sent. No write to a socket is larger than 32 KiB, since some
 // kernels corrupt larger ones on vsock.
 //
 // # Watching

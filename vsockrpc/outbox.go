@@ -11,7 +11,8 @@ import (
 
 // outboxLimit is how many bytes may wait for the socket before senders of
 // messages, and calls that begin, have to wait. Other control frames never wait:
-// a call causes a bounded number of them.
+// a call causes a bounded number of them, but for WINDOW, which is 14 bytes for
+// each 64 KiB that the peer has sent and the other side has taken.
 const outboxLimit = 256 << 10
 
 // maxReplies is how many bytes of answers to the peer's own frames (PONG, the
@@ -89,10 +90,13 @@ func (o *outbox) flush() {
 		o.fail(err)
 		return
 	}
-	if n < len(buf) && o.err == nil {
-		o.rest = buf[n:]
-	} else {
+	switch {
+	case n == len(buf):
 		o.spare = buf
+	case o.err == nil:
+		o.rest = buf[n:]
+	default: // fail came meanwhile, and what is left stays unsent
+		o.handed -= uint64(len(buf) - n)
 	}
 	more := len(o.rest) > 0 || len(o.buf) > 0 || o.closed
 	o.mu.Unlock()

@@ -121,7 +121,7 @@ func (p *Pool) call(ctx context.Context, dst []byte, method string, req []byte) 
 			return dst, err
 		}
 		resp, err := t.call(ctx, dst, method, req)
-		if err == nil || !p.again(&r, t, err) {
+		if err == nil || !p.again(ctx, &r, t, err) {
 			return resp, err
 		}
 	}
@@ -146,7 +146,7 @@ func (p *Pool) stream(ctx context.Context, method string) (*ClientStream, error)
 			return nil, err
 		}
 		s, err := t.stream(ctx, method)
-		if err == nil || !p.again(&r, t, err) {
+		if err == nil || !p.again(ctx, &r, t, err) {
 			return s, err
 		}
 	}
@@ -159,8 +159,8 @@ type route struct {
 }
 
 // again notes that a call failed on t, and reports whether it may be repeated.
-func (p *Pool) again(r *route, t *target, err error) bool {
-	if !Unprocessed(err) {
+func (p *Pool) again(ctx context.Context, r *route, t *target, err error) bool {
+	if !Unprocessed(err) || ctx.Err() != nil {
 		return false
 	}
 	most := p.opts.MaxAttempts

@@ -129,3 +129,76 @@ func TestUnprocessedWhileWriting(t *testing.T) {
 		}
 	})
 }
+
+// A call that waits for a server to read goes to a new connection when the server
+// says that it takes no more on this one.
+func TestWaitingCallLeavesWithGoAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		far := make(chan net.Conn, 2)
+		c, err := NewClient("mem://unread", ClientOptions{Keepalive: -1, Dial: func(context.Context, Addr) (net.Conn, error) {
+			near, other := net.Pipe()
+			far <- other
+			return near, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		for !fill(t, c) {
+		}
+		opened := make(chan error, 1)
+		go func() {
+			s, err := c.Stream(t.Context(), "some/method")
+			if err == nil {
+				s.Close()
+			}
+			opened <- err
+		}()
+		synctest.Wait() // it waits
+		select {
+		case err := <-opened:
+			t.Fatalf("a call to a server that reads nothing did not wait: %v", err)
+		default:
+		}
+		if _, err := (<-far).Write(append32(appendHello(nil), frameGoAway, 0, uint32(Unavailable))); err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, <-far) // of the new connection
+		if err := <-opened; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// fill makes a call, and reports whether it had to wait, in vain.
+func fill(t *testing.T, c *Client) bool {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	s, err := c.Stream(ctx, "some/method")
+	if err != nil && !Unprocessed(err) {
+		t.Fatalf("a call that was not sent may have been, by its error: %v", err)
+	}
+	if err == nil {
+		s.Close()
+	}
+	return err != nil
+}
+
+// A pool does not repeat a call whose time is up: another target would be asked
+// in vain, and the error no more tell that nothing was sent.
+func TestPoolKeepsUnprocessed(t *testing.T) {
+	p, err := NewPool([]string{"mem://a", "mem://b"}, PoolOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	late := &Error{Code: DeadlineExceeded, unprocessed: true}
+	if !p.again(ctx, &route{}, nil, late) {
+		t.Error("a call that was not sent is not repeated")
+	}
+	cancel()
+	if p.again(ctx, &route{}, nil, late) {
+		t.Error("a call that nobody waits for is repeated")
+	}
+}

@@ -79,9 +79,11 @@ func (tab Table) Run(t TB) {
 	}
 	var rows []string
 	for _, c := range tab.Cases {
-		got, err := c.run()
-		said, complaint := c.Want.judge(got, err)
-		if complaint == "" && got != nil && c.Want.kind == isError {
+		panicked, got := c.run()
+		said, complaint := c.Want.judge(got, panicked)
+		if complaint == "" && panicked != nil {
+			complaint = clean(fmt.Sprint(panicked.value))
+		} else if complaint == "" && got != nil {
 			complaint = tab.message(c.Want, got.Error())
 		}
 		if complaint != "" {
@@ -101,7 +103,7 @@ func (tab Table) Run(t TB) {
 // panicValue is what a call panicked with.
 type panicValue struct{ value any }
 
-func (c Case) run() (got error, panicked *panicValue) {
+func (c Case) run() (panicked *panicValue, got error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	type result struct {
@@ -121,9 +123,9 @@ func (c Case) run() (got error, panicked *panicValue) {
 	}()
 	select {
 	case r := <-done:
-		return r.err, r.panicked
+		return r.panicked, r.err
 	case <-ctx.Done():
-		return errHangs, nil
+		return nil, errHangs
 	}
 }
 
@@ -134,9 +136,15 @@ var (
 
 // message says what is wrong with the text of an error, "" for nothing.
 func (tab Table) message(want Outcome, text string) string {
-	switch {
-	case !strings.HasPrefix(text, tab.Prefix) && !want.hasPrefix(text):
+	if want.kind == isError && !strings.HasPrefix(text, tab.Prefix) && !want.hasPrefix(text) {
 		return fmt.Sprintf("the message does not begin with %q: %q", tab.Prefix, text)
+	}
+	return clean(text)
+}
+
+// clean says what is wrong with a text wherever it comes from.
+func clean(text string) string {
+	switch {
 	case strings.Contains(text, Canary):
 		return fmt.Sprintf("the message repeats a secret input: %q", text)
 	case !utf8.ValidString(text) || strings.ContainsFunc(text, unicode.IsControl):

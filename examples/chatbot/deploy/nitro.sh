@@ -15,6 +15,7 @@
 #
 #   CPU_COUNT=8  MEMORY=70000 (MiB)  ENCLAVE_CID=16  ENCLAVE_NAME=nitroseal-chatbot
 #   BUILD_DIR=build  EIF=BUILD_DIR/chatbot.eif  IMAGE=nitroseal-enclave  VERSION=dev
+#   (VERSION is written into the program, and so is part of what is measured)
 #   AWS_REGION=us-east-1, of the KMS key    KEY_ARN, required by build
 #   KMS_ENDPOINT_HOST=kms.AWS_REGION.amazonaws.com  KMS_PORT=8000, of vsock
 #   ADMIN_ARN, CLIENT_ARN: with both, build writes the key policy too
@@ -72,7 +73,7 @@ build() {
 	entry=$(json_list /chatbot enclave -region "$AWS_REGION" -key-arn "$KEY_ARN" \
 		-kms-endpoint "https://$KMS_ENDPOINT_HOST" -egress "$KMS_ENDPOINT_HOST:443=vsock://3:$KMS_PORT" "$@")
 	mkdir -p "$BUILD_DIR"
-	docker build -f "$here/docker/enclave.Dockerfile" -t "$IMAGE-base:$VERSION" "$root"
+	docker build -f "$here/docker/enclave.Dockerfile" --build-arg "VERSION=$VERSION" -t "$IMAGE-base:$VERSION" "$root"
 	# The command line is a layer of its own, so that it is measured, and as
 	# ENTRYPOINT alone, since nitro-cli takes CMD or ENTRYPOINT and never both.
 	printf 'FROM %s\nENTRYPOINT %s\n' "$IMAGE-base:$VERSION" "$entry" | docker build -t "$IMAGE:$VERSION" -

@@ -47,6 +47,9 @@ func (s *settings) soak(ctx context.Context, progress io.Writer) (*result, error
 		return nil, err
 	}
 	r.kmsCalls = p.kmsCalls.Load()
+	if n := len(judged(samples, s.duration)); n < minSamples/2 {
+		return nil, fmt.Errorf("%d looks at the processes after the warm-up are too few to judge: the machine is too slow for -every %v", n, s.every)
+	}
 	for _, one := range allSeries() {
 		r.trends = append(r.trends, judge(one, samples, s.duration))
 	}
@@ -65,7 +68,7 @@ func first(ctx context.Context, p *pipeline, timeout time.Duration) error {
 	return exact.Receive(c.Ask(ctx, exact.Question(exact.Names[0])), exact.Answer(exact.Names[0]), nil)
 }
 
-// load has all clients ask for the run's duration, and looks at the processes
+// load has all clients ask for the run's duration, or somewhat longer, and looks at the processes
 // meanwhile.
 func (r *result) load(ctx context.Context, p *pipeline, progress io.Writer) ([]sample, error) {
 	s := r.settings
@@ -75,8 +78,6 @@ func (r *result) load(ctx context.Context, p *pipeline, progress io.Writer) ([]s
 	// No deadline: questions would carry it to the enclave, and fail with it.
 	loaded, cancel := context.WithCancel(ctx)
 	defer cancel()
-	end := time.AfterFunc(s.duration, cancel)
-	defer end.Stop()
 	wait, err := startClients(loaded, s, p, r.tally)
 	if err != nil {
 		return nil, err
@@ -102,9 +103,15 @@ func (r *result) load(ctx context.Context, p *pipeline, progress io.Writer) ([]s
 		}
 		r.tally.mu.Lock()
 		answers, wrong := total(r.tally.answered), r.tally.wrong+total(r.tally.failed)
+		answered := r.tally.all()
 		r.tally.mu.Unlock()
 		r.parent = m
 		samples = append(samples, sample{at, values, answers})
+		// A slow machine gets as long as one question may take, once more, for what
+		// no client of some kind has come to.
+		if at >= s.duration && (answered || at >= s.duration+s.timeout) {
+			cancel()
+		}
 		if len(samples)%12 == 0 {
 			fmt.Fprintf(progress, "%v: %d answers, %d wrong or failed\n", at.Round(time.Second), answers, wrong)
 		}

@@ -36,7 +36,7 @@ func TestSoak(t *testing.T) {
 	if r.tally.wrong != 0 || total(r.tally.failed) != 0 {
 		t.Errorf("%d wrong, %v failed: %q", r.tally.wrong, r.tally.failed, r.tally.examples)
 	}
-	if total(r.tally.answered) == 0 || len(r.tally.keys) != 1 || r.kmsCalls == 0 || r.parent.byCode()["ok"] == 0 {
+	if !r.tally.all() || len(r.tally.keys) != 1 || r.kmsCalls == 0 || r.parent.byCode()["ok"] == 0 {
 		t.Errorf("%v answered, %d keys, %d calls of KMS, %v", r.tally.answered, len(r.tally.keys), r.kmsCalls, r.parent.byCode())
 	}
 	for _, x := range r.trends {

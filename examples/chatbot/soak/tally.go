@@ -63,6 +63,17 @@ func (t *tally) attest() {
 	t.attested++
 }
 
+// all reports whether clients of every kind have had an answer, and one was
+// cancelled and one refused. The lock must be held, or the load be over.
+func (t *tally) all() bool {
+	for _, k := range kinds {
+		if t.answered[k] == 0 {
+			return false
+		}
+	}
+	return t.cancelled > 0 && len(t.refused) > 0
+}
+
 // refuse takes something that was refused as it must be.
 func (t *tally) refuse(what string) {
 	t.mu.Lock()

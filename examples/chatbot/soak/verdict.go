@@ -46,7 +46,8 @@ type trend struct {
 
 func (t *trend) flat() bool { return t.grown <= t.most }
 
-// judge draws a line through the samples of one series after the warm-up.
+// judge draws a line through the samples of one series after the warm-up, of
+// which there must be some.
 func judge(s series, all []sample, duration time.Duration) trend {
 	var x, y []float64
 	tenths := make([][]float64, 10)
@@ -54,9 +55,9 @@ func judge(s series, all []sample, duration time.Duration) trend {
 		v := one.values[s]
 		i := min(int(10*float64(one.at)/float64(duration)), 9)
 		tenths[i] = append(tenths[i], v)
-		if float64(one.at) >= warmUp*float64(duration) {
-			x, y = append(x, one.at.Hours()), append(y, v)
-		}
+	}
+	for _, one := range judged(all, duration) {
+		x, y = append(x, one.at.Hours()), append(y, one.values[s])
 	}
 	t := trend{series: s, median: median(y), slope: theilSen(x, y)}
 	middle, first, last := median(x), x[0], x[len(x)-1]
@@ -72,6 +73,16 @@ func judge(s series, all []sample, duration time.Duration) trend {
 		t.tenths = append(t.tenths, v)
 	}
 	return t
+}
+
+// judged are the samples after the warm-up.
+func judged(all []sample, duration time.Duration) []sample {
+	for i, one := range all {
+		if float64(one.at) >= warmUp*float64(duration) {
+			return all[i:]
+		}
+	}
+	return nil
 }
 
 // theilSen is the median slope of the lines through any two points: up to 29 % of

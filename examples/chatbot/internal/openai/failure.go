@@ -104,7 +104,7 @@ func failure(err error) *apiError {
 // only the parent says that it has not. OpenAI's clients ask again by themselves
 // unless they are told not to, and another enclave might then open it too.
 var perhapsAsked = []wire.Reason{
-	wire.ReasonKeyUnknown, wire.ReasonUnavailable, wire.ReasonParent, wire.ReasonDeadline, wire.ReasonReplayed, wire.ReasonNSM, wire.ReasonInternal,
+	wire.ReasonKeyUnknown, wire.ReasonUnavailable, wire.ReasonParent, wire.ReasonCertificate, wire.ReasonDeadline, wire.ReasonReplayed, wire.ReasonNSM, wire.ReasonInternal,
 }
 
 // fromReason translates a known reason. The question is the HTTP client's. All

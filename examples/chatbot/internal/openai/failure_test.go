@@ -31,7 +31,7 @@ var failures = []struct {
 }{
 	{wire.ReasonBadRequest, 502, typeServer, "bad_request", "", true},
 	{wire.ReasonTooLarge, 413, typeRequest, "too_large", "", false},
-	{wire.ReasonCertificate, 502, typeServer, "parent_certificate", "", false},
+	{wire.ReasonCertificate, 502, typeServer, "parent_certificate", "", true},
 	{wire.ReasonUnavailable, 503, typeServer, "enclave_unavailable", "", true},
 	{wire.ReasonDeadline, 504, typeServer, "deadline_exceeded", "", true},
 	{wire.ReasonOverloaded, 429, typeRate, "overloaded", "1", false},

@@ -2,6 +2,7 @@ package terminal
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -21,7 +22,7 @@ var advice = map[wire.Reason]string{
 	wire.ReasonBadRequest:     "Client and parent are likely of different versions: use the same on both.",
 	wire.ReasonTooLarge:       "Ask a shorter question, or begin a new conversation.",
 	wire.ReasonParent:         "Does the parent run, is its URL right, and does a firewall let this machine reach it?",
-	wire.ReasonCertificate:    "Nothing was sent. Check the parent's URL, this machine's clock, and which authorities it trusts; else the parent needs another certificate.",
+	wire.ReasonCertificate:    "Check the parent's URL, this machine's clock, and which authorities it trusts; else the parent needs another certificate.",
 	wire.ReasonUnavailable:    "Try again in a moment. If it stays so: does the enclave run, and does the parent name its address?",
 	wire.ReasonDeadline:       "Try again, allow more time with -timeout, or ask for a shorter answer with -max-tokens.",
 	wire.ReasonOverloaded:     "Try again in a moment.",
@@ -61,6 +62,7 @@ func reason(err error) wire.Reason {
 func explain(err error) (what, next string) {
 	var network *net.OpError
 	var name *net.DNSError
+	var certificate *tls.CertificateVerificationError
 	r := reason(err)
 	switch {
 	case err == nil:
@@ -94,6 +96,9 @@ func explain(err error) (what, next string) {
 		return wire.ReasonOverloaded.Error(), advice[wire.ReasonOverloaded]
 	case errors.Is(err, errUnfinished), errors.Is(err, session.ErrTruncated):
 		return err.Error(), "Do not rely on it: something on the way cut it, or the enclave stopped. Ask again."
+	case errors.As(err, &certificate): // the parent's is a reason of its own
+		return "the TLS certificate of KMS is not accepted",
+			"Check the endpoint of KMS, this machine's clock, and which authorities it trusts."
 	case errors.As(err, &network), errors.As(err, &name):
 		return err.Error(), advice[wire.ReasonParent]
 	}

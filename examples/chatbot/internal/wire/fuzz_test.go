@@ -62,7 +62,7 @@ func FuzzDecodeInfo(f *testing.F) {
 func FuzzParseReceiptFile(f *testing.F) {
 	f.Add([]byte(goldenReceipt))
 	f.Add([]byte(goldenReceiptOfMessages))
-	f.Add([]byte(`{"format":"nitroseal-chatbot-receipt-v1","receipt":null,"messages":[]}`))
+	f.Add([]byte(`{"format":"nitroseal-chatbot-receipt-v2","receipt":null,"messages":[]}`))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		file, err := ParseReceiptFile(in)
 		if err != nil {

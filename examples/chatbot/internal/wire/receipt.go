@@ -18,7 +18,7 @@ import (
 const MaxReceiptFile = 16 << 20
 
 // receiptFormat names the form of a receipt file.
-const receiptFormat = "nitroseal-chatbot-receipt-v1"
+const receiptFormat = "nitroseal-chatbot-receipt-v2"
 
 // ReceiptFile is a receipt with all that it is about, so that it can be
 // verified by itself. It holds question and answer in clear.

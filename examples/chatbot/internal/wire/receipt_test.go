@@ -54,7 +54,7 @@ func TestClaimsOfDecodedQuestion(t *testing.T) {
 }
 
 const goldenReceipt = `{
-  "format": "nitroseal-chatbot-receipt-v1",
+  "format": "nitroseal-chatbot-receipt-v2",
   "prompt": "hi",
   "answer": " y\u003co",
   "finish_reason": "length",
@@ -81,7 +81,7 @@ const goldenReceipt = `{
 `
 
 const goldenReceiptOfMessages = `{
-  "format": "nitroseal-chatbot-receipt-v1",
+  "format": "nitroseal-chatbot-receipt-v2",
   "messages": [
     {
       "role": "system",
@@ -140,7 +140,7 @@ func TestLongestReceiptFile(t *testing.T) {
 }
 
 func TestParseReceiptFileRefuses(t *testing.T) {
-	const good = `{"format":"nitroseal-chatbot-receipt-v1","prompt":"canary","answer":"a","model_sha256":"ab","settings":{},"receipt":"AQI="}`
+	const good = `{"format":"nitroseal-chatbot-receipt-v2","prompt":"canary","answer":"a","model_sha256":"ab","settings":{},"receipt":"AQI="}`
 	if _, err := ParseReceiptFile([]byte(good)); err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestParseReceiptFileRefuses(t *testing.T) {
 		"null":             "null",
 		"array":            "[" + good + "]",
 		"no format":        `{"prompt":"canary"}`,
-		"another format":   strings.Replace(good, "-v1", "-v2", 1),
+		"another format":   strings.Replace(good, "-v2", "-v1", 1),
 		"unknown field":    strings.Replace(good, `"prompt"`, `"extra":1,"prompt"`, 1),
 		"unknown setting":  strings.Replace(good, `{}`, `{"extra":1}`, 1),
 		"cut off":          good[:len(good)-1],
