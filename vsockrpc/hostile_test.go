@@ -408,9 +408,12 @@ func TestUnixSocketModeBeforeBind(t *testing.T) {
 // A send that is given up while it waits for the socket ends the call, since
 // it has spent its part of the window.
 func TestSendGivenUpAtTheSocket(t *testing.T) {
-	a, b := net.Pipe() // nobody reads b
+	a, b := net.Pipe() // nobody reads more of b than HELLO
 	defer b.Close()
 	c := servedConn(a, -1)
+	if _, err := io.ReadFull(b, make([]byte, len(appendHello(nil)))); err != nil {
+		t.Fatal(err)
+	}
 	c.out.put(func(p []byte) []byte { return append(p, make([]byte, 2*outboxLimit)...) })
 	// The writer takes what was there; the second lot stays.
 	for taken := false; !taken; runtime.Gosched() {
