@@ -228,5 +228,8 @@ func (c *Client) Ping(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if ctx.Err() != nil { // the answer might come before ping sees it
+		return ctxError(ctx)
+	}
 	return k.ping(ctx)
 }
