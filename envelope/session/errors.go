@@ -16,8 +16,8 @@ var (
 	ErrConfigExpired = errors.New("session: the key configuration has expired")
 )
 
-// Why an enclave did not open a request, or gave no key for one. They reach a client through the
-// parent, which can forge them: they say why there is no answer, and nothing
+// Why an enclave did not open a request, or gave no key for one. They reach a
+// client through the parent, which can forge them: they say why there is no answer, and nothing
 // about what the enclave did.
 var (
 	// ErrMalformed: the message is not of the documented form.
